@@ -1,0 +1,300 @@
+//! Arguments: the operands are split off as bytes before argh, which works on `&str`, sees the
+//! options. What takes a value is asked of argh's own description, so that there is one definition.
+
+use crate::step::Mode;
+use crate::{Error, Result};
+use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+/// What a tool says of itself, for its help, its errors and its exit status.
+pub struct Tool {
+    /// The name, which is the binary's.
+    pub name: &'static str,
+    /// The version.
+    pub version: &'static str,
+    /// The operands as the usage line shows them, such as `PROG [ARG...]`.
+    pub operands: &'static str,
+    /// How it exits.
+    pub kind: Kind,
+    /// What the help says after the options.
+    pub notes: &'static str,
+}
+
+/// The two shapes of tools, which differ in their exit status.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Ends by exec'ing PROG: 125 is the tool's own failure, 126 and 127 PROG's, as `env(1)` has it.
+    Chain,
+    /// Does its work and ends: 0, 1 failed, 2 usage.
+    Plain,
+}
+
+/// What the command line asks for.
+pub enum Request<O> {
+    /// Print a text (help, version) and end.
+    Print(String),
+    /// Do the work.
+    Run { options: O, operands: Vec<OsString>, mode: Mode },
+}
+
+/// The options that every tool has, and what help says of them.
+const COMMON: [(&str, &str); 4] = [
+    ("    --explain", "print the steps and the commands that do the same; do nothing"),
+    ("    --trace", "print each step on standard error as it is done"),
+    ("-h, --help", "print this help"),
+    ("-V, --version", "print the version"),
+];
+
+/// Splits the arguments, parses the options and reads the mode from options and environment.
+pub fn parse<O: FromArgs + ArgsInfo>(
+    tool: &Tool,
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<Request<O>> {
+    let info = O::get_args_info();
+    let mut mode = Mode::from_environment()?;
+    let split = match split(info.flags, arguments, &mut mode)? {
+        Split::Help => return Ok(Request::Print(help(tool, info.description, info.flags))),
+        Split::Version => return Ok(Request::Print(format!("{} {}\n", tool.name, tool.version))),
+        Split::Words { options, operands } => (options, operands),
+    };
+    let words: Vec<&str> = split.0.iter().map(String::as_str).collect();
+    let options = O::from_args(&[tool.name], &words).map_err(|exit| complaint(&exit.output))?;
+    Ok(Request::Run { options, operands: split.1, mode })
+}
+
+#[derive(Debug, PartialEq)]
+enum Split {
+    Help,
+    Version,
+    Words { options: Vec<String>, operands: Vec<OsString> },
+}
+
+fn split(
+    flags: &[FlagInfo],
+    mut arguments: impl Iterator<Item = OsString>,
+    mode: &mut Mode,
+) -> Result<Split> {
+    let mut options = Vec::new();
+    let mut operands = Vec::new();
+    while let Some(argument) = arguments.next() {
+        let bytes = argument.as_bytes();
+        if bytes == b"--" {
+            break;
+        }
+        if bytes == b"-" || !bytes.starts_with(b"-") {
+            operands.push(argument);
+            break;
+        }
+        let (name, value) = match bytes.iter().position(|&byte| byte == b'=') {
+            Some(at) if bytes.starts_with(b"--") => (&bytes[..at], Some(&bytes[at + 1..])),
+            _ => (bytes, None),
+        };
+        match (name, value) {
+            (b"-h" | b"--help", None) => return Ok(Split::Help),
+            (b"-V" | b"--version", None) => return Ok(Split::Version),
+            (b"--explain", None) => mode.explain(),
+            (b"--trace", None) => mode.trace(),
+            _ => {
+                let shown = String::from_utf8_lossy(name).into_owned();
+                let flag = find(flags, &shown).ok_or_else(|| {
+                    Error::usage(&shown, "no such option").hint("--help lists them".to_owned())
+                })?;
+                options.push(flag.long.to_owned());
+                match (&flag.kind, value) {
+                    (FlagInfoKind::Switch, None) => {}
+                    (FlagInfoKind::Switch, Some(_)) => {
+                        return Err(Error::usage(shown, "this option takes no value"));
+                    }
+                    (FlagInfoKind::Option { arg_name }, value) => {
+                        let value = value
+                            .map(|bytes| OsString::from_vec(bytes.to_vec()))
+                            .or_else(|| arguments.next())
+                            .ok_or_else(|| Error::usage(&shown, format!("needs {arg_name}")))?;
+                        options.push(value.into_string().map_err(|value| {
+                            Error::usage(format!("{shown} {value:?}"), "not UTF-8")
+                        })?);
+                    }
+                }
+            }
+        }
+    }
+    operands.extend(arguments);
+    Ok(Split::Words { options, operands })
+}
+
+fn find<'a>(flags: &'a [FlagInfo<'a>], name: &str) -> Option<&'a FlagInfo<'a>> {
+    let short = name.strip_prefix('-').and_then(|rest| {
+        let mut letters = rest.chars();
+        letters.next().filter(|_| letters.next().is_none())
+    });
+    flags
+        .iter()
+        .find(|flag| flag.long == name || (short.is_some() && flag.short == short))
+        .filter(|flag| flag.long != "--help")
+}
+
+/// argh's complaint in one line: `Error parsing option '--x' with value 'y': reason`.
+fn complaint(output: &str) -> Error {
+    let line = output.trim_end().replace('\n', " ");
+    let parts = line
+        .strip_prefix("Error parsing option '")
+        .and_then(|rest| rest.split_once("' with value '"))
+        .and_then(|(name, rest)| Some((name, rest.rsplit_once("': ")?)));
+    match parts {
+        Some((name, (value, reason))) => Error::usage(format_args!("{name} {value:?}"), reason),
+        None => Error::usage("options", line),
+    }
+}
+
+const WIDTH: usize = 96;
+
+fn help(tool: &Tool, description: &str, flags: &[FlagInfo]) -> String {
+    let own = flags.iter().filter(|flag| flag.long != "--help" && !flag.hidden).map(|flag| {
+        let short = flag.short.map_or("   ".to_owned(), |letter| format!("-{letter},"));
+        let name = match flag.kind {
+            FlagInfoKind::Switch => format!("{short} {}", flag.long),
+            FlagInfoKind::Option { arg_name } => format!("{short} {} {arg_name}", flag.long),
+        };
+        (name, flag.description)
+    });
+    let rows: Vec<(String, &str)> =
+        own.chain(COMMON.iter().map(|&(name, text)| (name.to_owned(), text))).collect();
+    let column = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(30);
+
+    let mut text = format!("usage: {} [OPTION...] {}\n\n", tool.name, tool.operands);
+    wrap(&mut text, description, 0);
+    text.push('\n');
+    for (name, description) in &rows {
+        let _ = write!(text, "  {name:column$}  ");
+        if name.chars().count() > column {
+            let _ = write!(text, "\n{:1$}", "", column + 4);
+        }
+        wrap(&mut text, description, column + 4);
+    }
+    if !tool.notes.is_empty() {
+        let _ = write!(text, "\n{}\n", tool.notes.trim_end());
+    }
+    text
+}
+
+/// Appends `words` broken into lines; the first one starts where `text` ends, at `indent`.
+fn wrap(text: &mut String, words: &str, indent: usize) {
+    let mut column = indent;
+    for (index, word) in words.split_whitespace().enumerate() {
+        let length = word.chars().count();
+        if index > 0 && column + 1 + length > WIDTH {
+            let _ = write!(text, "\n{:indent$}", "");
+            column = indent;
+        } else if index > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
+}
+
+/// `--name` of an environment variable or option that holds a list is shown as it was typed.
+pub fn shown(word: &OsStr) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:,=+@%".contains(byte);
+    let bytes = word.as_bytes();
+    if !bytes.is_empty() && bytes.iter().all(plain) {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
+    format!("'{}'", String::from_utf8_lossy(bytes).replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLAGS: &[FlagInfo] = &[
+        FlagInfo {
+            kind: FlagInfoKind::Switch,
+            optionality: argh::Optionality::Optional,
+            long: "--pid",
+            short: None,
+            description: "",
+            hidden: false,
+        },
+        FlagInfo {
+            kind: FlagInfoKind::Option { arg_name: "SIZE" },
+            optionality: argh::Optionality::Optional,
+            long: "--memory",
+            short: Some('m'),
+            description: "",
+            hidden: false,
+        },
+    ];
+
+    fn words(line: &[&[u8]]) -> Result<Split> {
+        let arguments = line.iter().map(|word| OsString::from_vec(word.to_vec()));
+        split(FLAGS, arguments, &mut Mode::default())
+    }
+
+    fn parts(options: &[&str], operands: &[&[u8]]) -> Split {
+        Split::Words {
+            options: options.iter().map(|&word| word.to_owned()).collect(),
+            operands: operands.iter().map(|word| OsString::from_vec(word.to_vec())).collect(),
+        }
+    }
+
+    #[test]
+    fn options_end_at_the_first_operand() {
+        let table: &[(&[&[u8]], Split)] = &[
+            (
+                &[b"--pid", b"sh", b"-c", b"x", b"--help"],
+                parts(&["--pid"], &[b"sh", b"-c", b"x", b"--help"]),
+            ),
+            (&[b"--memory", b"1M", b"sh"], parts(&["--memory", "1M"], &[b"sh"])),
+            (&[b"--memory=1M", b"sh"], parts(&["--memory", "1M"], &[b"sh"])),
+            (&[b"--memory=", b"sh"], parts(&["--memory", ""], &[b"sh"])),
+            (&[b"-m", b"--pid", b"sh"], parts(&["--memory", "--pid"], &[b"sh"])),
+            (&[b"--", b"--pid"], parts(&[], &[b"--pid"])),
+            (&[b"-", b"--pid"], parts(&[], &[b"-", b"--pid"])),
+            (&[b"sh", b"--", b"x"], parts(&[], &[b"sh", b"--", b"x"])),
+            (&[b"caf\xe9", b"\xff"], parts(&[], &[b"caf\xe9", b"\xff"])),
+            (&[], parts(&[], &[])),
+            (&[b"--pid", b"-h", b"--nonsense"], Split::Help),
+            (&[b"-V"], Split::Version),
+        ];
+        for (line, expected) in table {
+            assert_eq!(&words(line).unwrap(), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_options_are_named() {
+        let table: &[(&[&[u8]], &str)] = &[
+            (&[b"--nonsense"], "--nonsense"),
+            (&[b"-x"], "-x"),
+            (&[b"-pid"], "-pid"),
+            (&[b"--pid=yes"], "--pid"),
+            (&[b"--memory"], "--memory"),
+            (&[b"--memory=caf\xe9"], "--memory"),
+        ];
+        for (line, name) in table {
+            let error = words(line).unwrap_err();
+            assert!(format!("{error:?}").contains(name), "{error:?}");
+            assert_eq!((error.status(Kind::Chain), error.status(Kind::Plain)), (125, 2));
+        }
+    }
+
+    #[test]
+    fn a_complaint_of_argh_becomes_one_line() {
+        let error = complaint("Error parsing option '--memory' with value '12Q': no such unit\n");
+        let text = format!("{error:?}");
+        assert!(text.contains(r#"--memory \"12Q\""#) && text.contains("no such unit"), "{text}");
+    }
+
+    #[test]
+    fn words_are_shown_as_a_shell_takes_them() {
+        for (word, expected) in [("sh", "sh"), ("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'")]
+        {
+            assert_eq!(shown(OsStr::new(word)), expected);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The few calls that have no safe wrapper.
+#![allow(unsafe_code)]
+
+use nix::errno::Errno;
+use nix::sys::signal::{self, SigHandler, Signal};
+use nix::unistd::{ForkResult, Pid};
+use std::os::fd::BorrowedFd;
+
+/// Whether this program gained privileges by being executed: setuid, setgid, file capabilities.
+/// `getauxval(3)`, `AT_SECURE`.
+pub fn is_secure_execution() -> bool {
+    // SAFETY: getauxval only reads a table that the kernel filled before main.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// `fork(2)`.
+pub fn fork() -> nix::Result<ForkResult> {
+    // SAFETY: the tools of the chain have a single thread, so that no lock can be held by another
+    // one at this moment, and the child may allocate.
+    unsafe { nix::unistd::fork() }
+}
+
+/// `kill(2)` with any signal number: nix's `Signal` has no real-time signals.
+pub fn kill(pid: Pid, signal: i32) -> nix::Result<()> {
+    // SAFETY: kill takes two numbers and touches no memory.
+    Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
+}
+
+/// A descriptor that was handed to this process by number.
+pub fn descriptor(number: i32) -> nix::Result<BorrowedFd<'static>> {
+    // SAFETY: F_GETFD takes a number and touches no memory. The descriptor was open before main
+    // and nothing in the tools closes what it did not open, so it lives as long as the process.
+    unsafe {
+        Errno::result(libc::fcntl(number, libc::F_GETFD))?;
+        Ok(BorrowedFd::borrow_raw(number))
+    }
+}
+
+/// Sets SIGCHLD to its default action and tells whether it was ignored: a parent that ignores it
+/// is never told how its child ended (`wait(2)`, NOTES).
+pub fn stop_ignoring_sigchld() -> nix::Result<bool> {
+    // SAFETY: the default action runs no code of ours.
+    let before = unsafe { signal::signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+    Ok(matches!(before, SigHandler::SigIgn))
+}
+
+/// Ignores SIGCHLD again, for a child that was to find it so.
+pub fn ignore_sigchld() -> nix::Result<()> {
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { signal::signal(Signal::SIGCHLD, SigHandler::SigIgn) }.map(drop)
+}
+
+/// Marks a descriptor that was handed to this process as one that PROG does not get.
+pub fn close_on_exec(number: i32) -> nix::Result<()> {
+    // SAFETY: F_SETFD takes numbers and touches no memory.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }).map(drop)
+}
