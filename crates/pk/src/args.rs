@@ -197,8 +197,10 @@ fn wrap(text: &mut String, words: &str, indent: usize) {
     text.push('\n');
 }
 
-/// `--name` of an environment variable or option that holds a list is shown as it was typed.
-pub fn shown(word: &OsStr) -> String {
+/// A word as a shell takes it: quoted where that is needed.
+#[must_use]
+pub fn quote(word: impl AsRef<OsStr>) -> String {
+    let word = word.as_ref();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:,=+@%".contains(byte);
     let bytes = word.as_bytes();
     if !bytes.is_empty() && bytes.iter().all(plain) {
@@ -294,7 +296,7 @@ mod tests {
     fn words_are_shown_as_a_shell_takes_them() {
         for (word, expected) in [("sh", "sh"), ("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'")]
         {
-            assert_eq!(shown(OsStr::new(word)), expected);
+            assert_eq!(quote(word), expected);
         }
     }
 }

@@ -1,13 +1,16 @@
 //! Finding PROG before anything is done, and becoming it at the end.
 
-use crate::args::shown;
+use crate::args::quote;
 use crate::step::Mode;
 use crate::{Error, Result, sys};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{fstat, stat};
 use nix::unistd::{AccessFlags, access, execve};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
@@ -16,14 +19,11 @@ use std::path::{Path, PathBuf};
 const LINKS: [&str; 4] = ["pk-cgroup", "pk-ns", "pk-mounts", "pk-chroot-exec"];
 
 /// Where PROG is looked for when there is no PATH: what `execvp(3)` takes.
-#[must_use]
-pub fn default_path() -> &'static OsStr {
-    OsStr::new("/bin:/usr/bin")
-}
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// What a path on the search for PROG turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Candidate {
+enum Candidate {
     /// A file that may be executed.
     Runs,
     /// Nothing there.
@@ -38,6 +38,8 @@ pub struct Prog {
     path: PathBuf,
     arguments: Vec<OsString>,
     environment: Option<Vec<(OsString, OsString)>>,
+    /// Why it cannot be run, where only a process that really runs the steps may complain.
+    pub(crate) missing: Option<Error>,
 }
 
 impl Prog {
@@ -45,31 +47,42 @@ impl Prog {
     ///
     /// 127 where it is not there, 126 where it cannot run.
     pub fn find(operands: Vec<OsString>) -> Result<Self> {
-        let path = std::env::var_os("PATH");
-        Self::find_with(operands, path.as_deref(), |candidate| match candidate.metadata() {
-            Err(error) if is_missing(Errno::from_raw(error.raw_os_error().unwrap_or(0))) => {
-                Candidate::Missing
-            }
-            Err(error) => Candidate::Cannot(Errno::from_raw(error.raw_os_error().unwrap_or(0))),
-            Ok(metadata) if metadata.is_dir() => Candidate::Cannot(Errno::EISDIR),
-            Ok(_) => access(candidate, AccessFlags::X_OK)
-                .map_or_else(Candidate::Cannot, |()| Candidate::Runs),
-        })
+        let search_path = std::env::var_os("PATH");
+        let path = search(first(&operands)?, search_path.as_deref(), |path| match stat(path) {
+            Err(errno) => refused(errno),
+            Ok(file) if is_directory(file.st_mode) => refused(Errno::EISDIR),
+            Ok(_) => access(path, AccessFlags::X_OK).map_or_else(refused, |()| Candidate::Runs),
+        })?;
+        Ok(Self { path, arguments: operands, environment: None, missing: None })
     }
 
-    /// The same for a PROG that is not seen from here: `probe` looks where it will be run.
-    pub fn find_with(
+    /// The same for a PROG that will be run inside `root`, with `directory` of it as the working
+    /// directory. The kernel resolves every link inside the root, `openat2(2)`.
+    ///
+    /// A PROG that is not there is an error only once the steps are really run: where they are
+    /// explained, earlier links have not put the root together.
+    pub fn find_inside(
+        root: impl AsFd,
+        directory: &Path,
         operands: Vec<OsString>,
         search_path: Option<&OsStr>,
-        probe: impl Fn(&Path) -> Candidate,
     ) -> Result<Self> {
-        let Some(name) = operands.first() else {
-            return Err(
-                Error::usage("PROG", "is missing").hint("--help shows the operands".to_owned())
-            );
+        let how = OpenHow::new()
+            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let mode = |path: &Path| Ok(fstat(openat2(&root, &directory.join(path), how)?)?.st_mode);
+        let name = first(&operands)?;
+        let found = search(name, search_path, |path| match mode(path) {
+            Err(errno) => refused(errno),
+            Ok(mode) if is_directory(mode) => refused(Errno::EISDIR),
+            Ok(mode) if mode & 0o111 == 0 => refused(Errno::EACCES),
+            Ok(_) => Candidate::Runs,
+        });
+        let (path, missing) = match found {
+            Ok(path) => (path, None),
+            Err(error) => (PathBuf::from(name), Some(error)),
         };
-        let path = search(name, search_path.unwrap_or(default_path()), probe)?;
-        Ok(Self { path, arguments: operands, environment: None })
+        Ok(Self { path, arguments: operands, environment: None, missing })
     }
 
     /// Gives PROG this environment instead of the process's own.
@@ -93,17 +106,18 @@ impl Prog {
 
     /// The final step in shell.
     pub(crate) fn shell(&self) -> String {
-        let words: Vec<String> = self.arguments.iter().map(|word| shown(word)).collect();
+        let words: Vec<String> = self.arguments.iter().map(quote).collect();
         format!("exec {}", words.join(" "))
     }
 
     /// Becomes PROG; returns only the error.
     pub(crate) fn exec(self, mode: &Mode) -> Error {
         let link = self.is_link();
-        if let Some(trace) = mode.trace.as_ref().filter(|trace| !link && trace.descriptor > 2)
-            && let Err(error) = sys::close_on_exec(trace.descriptor)
+        // The next link reports on it too, whatever was closed; another PROG is not to have it.
+        if let Some(trace) = mode.trace.as_ref().filter(|trace| trace.descriptor > 2)
+            && let Err(error) = sys::set_close_on_exec(trace.descriptor, !link)
         {
-            return Error::from(error).attempting("fcntl(PK_TRACE_FD, F_SETFD, FD_CLOEXEC)");
+            return Error::from(error).attempting("fcntl(PK_TRACE_FD, F_SETFD)");
         }
         let environment = self.environment.unwrap_or_else(|| std::env::vars_os().collect());
         let own = |name: &OsStr| name.as_bytes().starts_with(b"PK_");
@@ -125,8 +139,22 @@ impl Prog {
             .and_then(|own| Some(own.parent()?.join(self.path.file_name()?)))
             .filter(|path| path.exists());
         let path = beside.unwrap_or_else(|| self.path.clone());
-        Self { path, arguments: self.arguments.clone(), environment: None }.exec(mode)
+        Self { path, arguments: self.arguments.clone(), environment: None, missing: None }
+            .exec(mode)
     }
+}
+
+fn first(operands: &[OsString]) -> Result<&OsString> {
+    let hint = || "--help shows the operands".to_owned();
+    operands.first().ok_or_else(|| Error::usage("PROG", "missing operand").hint(hint()))
+}
+
+fn is_directory(mode: libc::mode_t) -> bool {
+    mode & libc::S_IFMT == libc::S_IFDIR
+}
+
+fn refused(errno: Errno) -> Candidate {
+    if is_missing(errno) { Candidate::Missing } else { Candidate::Cannot(errno) }
 }
 
 fn is_missing(errno: Errno) -> bool {
@@ -135,9 +163,10 @@ fn is_missing(errno: Errno) -> bool {
 
 fn search(
     name: &OsStr,
-    search_path: &OsStr,
+    search_path: Option<&OsStr>,
     probe: impl Fn(&Path) -> Candidate,
 ) -> Result<PathBuf> {
+    let search_path = search_path.unwrap_or(OsStr::new(DEFAULT_PATH));
     let call = |path: &Path| format!("execve({path:?})");
     let given = Path::new(name);
     if name.as_bytes().contains(&b'/') {
@@ -266,7 +295,7 @@ mod tests {
             ("", "/bin", Err(127)),
         ];
         for &(name, path, expected) in table {
-            let found = search(OsStr::new(name), OsStr::new(path), probe);
+            let found = search(OsStr::new(name), Some(OsStr::new(path)), probe);
             let found = found.map_err(|error| error.status(Kind::Plain));
             assert_eq!(found, expected.map(PathBuf::from), "{name} in {path}");
         }

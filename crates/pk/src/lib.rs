@@ -7,13 +7,15 @@
 mod args;
 mod error;
 mod exec;
+mod namespace;
 mod parent;
 mod step;
 mod sys;
 
-pub use args::{Kind, Tool};
+pub use args::{Kind, Tool, quote};
 pub use error::{Attempt, Error, Result};
-pub use exec::{Candidate, Prog};
+pub use exec::Prog;
+pub use namespace::check_own_mount_namespace;
 pub use parent::{fork_helper, keep_parent_death_signal};
 pub use step::Steps;
 
@@ -36,6 +38,9 @@ macro_rules! main {
         extern "C" fn main() -> i32 {
             $crate::run(&$tool, $steps)
         }
+        // Unit tests bring a main of their own.
+        #[cfg(test)]
+        const _: fn() -> ! = || $crate::run(&$tool, $steps);
     };
 }
 

@@ -86,6 +86,9 @@ impl<S> Steps<S> {
         for check in self.checks {
             check(&mut self.state)?;
         }
+        if let Some(missing) = self.prog.as_mut().and_then(|prog| prog.missing.take()) {
+            return Err(missing);
+        }
         let mut number = 0;
         for step in self.list {
             number += 1;

@@ -50,8 +50,9 @@ pub fn ignore_sigchld() -> nix::Result<()> {
     unsafe { signal::signal(Signal::SIGCHLD, SigHandler::SigIgn) }.map(drop)
 }
 
-/// Marks a descriptor that was handed to this process as one that PROG does not get.
-pub fn close_on_exec(number: i32) -> nix::Result<()> {
+/// Says whether PROG gets a descriptor that was handed to this process.
+pub fn set_close_on_exec(number: i32, close: bool) -> nix::Result<()> {
+    let flags = if close { libc::FD_CLOEXEC } else { 0 };
     // SAFETY: F_SETFD takes numbers and touches no memory.
-    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) }).map(drop)
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, flags) }).map(drop)
 }

@@ -1,0 +1,70 @@
+//! Descriptors: one that was open on the host's root is a way out of any other.
+#![allow(unsafe_code)]
+
+use nix::errno::Errno;
+use pk::{Error, Result, Steps};
+
+/// Refuses to keep what is not there.
+pub fn check_open(kept: &[u32]) -> Result<()> {
+    for &number in kept {
+        // SAFETY: F_GETFD takes numbers and touches no memory.
+        let flags = unsafe { libc::fcntl(number.cast_signed(), libc::F_GETFD) };
+        Errno::result(flags)
+            .map_err(|_| Error::usage(format!("--keep-fd {number}"), "is no open descriptor"))?;
+    }
+    Ok(())
+}
+
+/// Closes all above 2 but `kept`, at the moment of the exec: `close_range(2)`.
+pub fn add_close(kept: Vec<u32>, steps: &mut Steps) {
+    let ranges = gaps(kept);
+    let call = |(first, last): &(u32, u32)| match *last {
+        u32::MAX => format!("close_range({first}, ~0U, CLOSE_RANGE_CLOEXEC)"),
+        last => format!("close_range({first}, {last}, CLOSE_RANGE_CLOEXEC)"),
+    };
+    steps.add(
+        "a descriptor that is open on the host leads back to it",
+        ranges.iter().map(call).collect::<Vec<_>>().join(", "),
+        "for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ $fd -le 2 ] || eval \"exec $fd>&-\"; done",
+        move |()| ranges.into_iter().try_for_each(close_on_exec),
+    );
+}
+
+/// The ranges above 2 between the numbers that are kept.
+fn gaps(mut kept: Vec<u32>) -> Vec<(u32, u32)> {
+    kept.retain(|&number| number > 2);
+    kept.sort_unstable();
+    let mut gaps = Vec::new();
+    let mut first = 3;
+    for number in kept {
+        if number > first {
+            gaps.push((first, number - 1));
+        }
+        first = number + 1;
+    }
+    gaps.push((first, u32::MAX));
+    gaps
+}
+
+fn close_on_exec((first, last): (u32, u32)) -> nix::Result<()> {
+    // SAFETY: the call takes numbers; with this flag it closes nothing before the exec, so that no
+    // descriptor that somebody still owns is closed under them.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC) };
+    Errno::result(result).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_left_out() {
+        let end = u32::MAX;
+        assert_eq!(gaps(vec![]), [(3, end)]);
+        assert_eq!(gaps(vec![0, 2]), [(3, end)]);
+        assert_eq!(gaps(vec![3]), [(4, end)]);
+        assert_eq!(gaps(vec![7, 4]), [(3, 3), (5, 6), (8, end)]);
+        assert_eq!(gaps(vec![5, 5, 6]), [(3, 4), (7, end)]);
+    }
+}

@@ -1,0 +1,99 @@
+//! Paths that are hidden, and paths that are made read-only.
+
+use crate::dev::open_null;
+use crate::filesystem::{Filesystem, NOTHING_BUT_FILES};
+use crate::root::{Links, Root, attach, clone_tree};
+use crate::sys::mount_setattr;
+use nix::sys::stat::{SFlag, fstat};
+use pk::{Result, Steps, quote};
+use rustix::mount::MountAttrFlags;
+use std::os::fd::OwnedFd;
+
+/// What runc and Docker hide: kernel memory, keys, timers, firmware, the host's processes' timing.
+const MASKED: [&str; 10] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/firmware",
+];
+
+/// What runc and Docker make read-only: the settings of the one kernel that all share.
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+pub fn add_standard(root: &str, steps: &mut Steps<Root>) {
+    add_masks(MASKED.map(str::to_owned).to_vec(), Links::Refused, root, steps);
+    let paths = READ_ONLY.map(|path| format!("{root}{path}")).join(" ");
+    steps.add(
+        "settings of the one kernel that all containers share",
+        format!("mount_setattr(each that is there of: {paths}, AT_RECURSIVE, {{attr_set=MOUNT_ATTR_RDONLY}})"),
+        format!("for p in {paths}; do [ ! -e $p ] || {{ mount --bind $p $p; mount -o remount,bind,ro $p; }}; done"),
+        |root| {
+            for path in READ_ONLY {
+                let Some(on) = root.find(path, Links::Refused)? else { continue };
+                let tree = clone_tree(&on, true)?;
+                mount_setattr(&tree, MountAttrFlags::MOUNT_ATTR_RDONLY, true)?;
+                attach(tree, on)?;
+            }
+            Ok::<_, pk::Error>(())
+        },
+    );
+}
+
+/// Hides each of `paths` that is there: whatever is mounted over it, it cannot be reached.
+pub fn add_masks(paths: Vec<String>, links: Links, root: &str, steps: &mut Steps<Root>) {
+    let shown: Vec<String> = paths
+        .iter()
+        .map(|path| format!("{root}/{}", quote(path.trim_start_matches('/'))))
+        .collect();
+    let shown = shown.join(" ");
+    steps.add(
+        "what a container has no business with is covered: files by null, directories by nothing",
+        format!("move_mount(\"/dev/null\" or an empty tmpfs, each that is there of: {shown})"),
+        format!(
+            "for p in {shown}; do if [ -d $p ]; then mount -t tmpfs -o ro,size=0 tmpfs $p; \
+             elif [ -e $p ]; then mount --bind /dev/null $p; fi; done"
+        ),
+        move |root| {
+            let mut covers = Covers { null: None, nothing: None };
+            for path in &paths {
+                let Some(on) = root.find(path, links)? else { continue };
+                attach(covers.copy(is_directory(&on)?)?, on)?;
+            }
+            Ok::<_, pk::Error>(())
+        },
+    );
+}
+
+/// What masks are copies of; made when the first one is needed.
+struct Covers {
+    null: Option<OwnedFd>,
+    nothing: Option<OwnedFd>,
+}
+
+impl Covers {
+    fn copy(&mut self, directory: bool) -> Result<OwnedFd> {
+        let (cover, make): (_, fn() -> Result<OwnedFd>) = if directory {
+            (&mut self.nothing, || {
+                let flags = NOTHING_BUT_FILES | MountAttrFlags::MOUNT_ATTR_RDONLY;
+                Filesystem::new("tmpfs", "size=0,nr_inodes=1,mode=755", flags).create()
+            })
+        } else {
+            (&mut self.null, open_null)
+        };
+        if cover.is_none() {
+            *cover = Some(make()?);
+        }
+        clone_tree(cover.as_ref().expect("just made"), false)
+    }
+}
+
+fn is_directory(file: &OwnedFd) -> Result<bool> {
+    Ok(fstat(file)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits())
+}

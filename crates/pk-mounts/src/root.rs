@@ -1,0 +1,251 @@
+//! ROOT: a directory that becomes a mount, and paths inside it.
+//!
+//! What an image holds is not to be trusted: a path inside ROOT is resolved by the kernel as if
+//! ROOT were `/`, and what is mounted is mounted on the descriptor that this gives, so that
+//! nothing can be swapped in between. `openat2(2)`, `move_mount(2)`.
+
+use crate::sys;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::sys::stat::{Mode, fstat, mkdirat, stat, umask};
+use nix::unistd::fchdir;
+use pk::{Attempt, Error, Result, Steps, quote};
+use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
+use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// The directory, by its path on the host, and the descriptor under which it is worked on.
+pub struct Root {
+    path: PathBuf,
+    directory: OwnedFd,
+}
+
+/// What to do about symbolic links in a path.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Links {
+    /// They lead to where they lead inside ROOT.
+    InRoot,
+    /// They are refused: proc over a link is proc somewhere else.
+    Refused,
+}
+
+impl Root {
+    pub fn open(path: OsString) -> Result<Self> {
+        let path = PathBuf::from(path);
+        let directory = open_directory(&path)?;
+        Ok(Self { path, directory })
+    }
+
+    /// ROOT as the commands that do the same take it.
+    pub fn shown(&self) -> String {
+        quote(&self.path)
+    }
+
+    /// ROOT's path on the host.
+    pub fn on_host(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether ROOT is where a mount begins, as `pivot_root(2)` wants it.
+    pub fn is_mount(&self) -> Result<bool> {
+        let call = || format!("statx({:?})", self.path);
+        let status =
+            statx(&self.directory, "", AtFlags::EMPTY_PATH, StatxFlags::empty()).attempt(call())?;
+        Ok(status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    }
+
+    /// Refuses to mount where others would see it.
+    pub fn check_private(&self) -> Result<()> {
+        pk::check_own_mount_namespace()?;
+        let call = format!("move_mount({:?})", self.path);
+        let flags = StatxFlags::MNT_ID;
+        let status = statx(&self.directory, "", AtFlags::EMPTY_PATH, flags).attempt(&call)?;
+        let mounts =
+            fs::read_to_string("/proc/self/mountinfo").attempt("open(\"/proc/self/mountinfo\")")?;
+        match shared_mount_point(&mounts, status.stx_mnt_id) {
+            Some(point) => Err(Error::new(
+                call,
+                format_args!("the mount on {point} is shared: others would see what is mounted"),
+            )
+            .hint(format!(
+                "mount --make-private {point} unshares it; pk-ns --mount does so by itself"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn resolve(&self, path: &str, flags: OFlag, links: Links) -> nix::Result<OwnedFd> {
+        let refuse = match links {
+            Links::InRoot => ResolveFlag::empty(),
+            Links::Refused => ResolveFlag::RESOLVE_NO_SYMLINKS,
+        };
+        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | refuse;
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+        openat2(&self.directory, path, how)
+    }
+
+    /// What is at a path, or nothing.
+    pub fn find(&self, path: &str, links: Links) -> Result<Option<OwnedFd>> {
+        match self.resolve(path, OFlag::O_PATH, links) {
+            Ok(file) => Ok(Some(file)),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(errno) => Err(self.refused(path, errno)),
+        }
+    }
+
+    /// The directory at a path; made where it is missing, with its parents, as mount points are.
+    pub fn directory(&self, path: &str, links: Links) -> Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        match self.resolve(path, flags, links) {
+            Err(Errno::ENOENT) => {}
+            result => return result.map_err(|errno| self.refused(path, errno)),
+        }
+        let (parent, name) = split(path);
+        let parent = self.directory(parent, links)?;
+        without_umask(|| mkdirat(&parent, name, Mode::from_bits_truncate(0o755)))
+            .attempt(format_args!("mkdir({:?})", self.inside(path)))?;
+        self.resolve(path, flags, links).map_err(|errno| self.refused(path, errno))
+    }
+
+    /// The file at a path; an empty one is made where it is missing.
+    pub fn file(&self, path: &str, links: Links) -> Result<OwnedFd> {
+        if let Some(file) = self.find(path, links)? {
+            return Ok(file);
+        }
+        let (parent, name) = split(path);
+        let parent = self.directory(parent, links)?;
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(0o644);
+        openat(&parent, name, flags, mode)
+            .attempt(format_args!("open({:?}, O_CREAT)", self.inside(path)))
+    }
+
+    fn refused(&self, path: &str, errno: Errno) -> Error {
+        let hint = (errno == Errno::ELOOP).then(|| {
+            "a symbolic link in it would put the mount somewhere else; replace it by a directory".to_owned()
+        });
+        Error::from(errno).attempting(format_args!("openat2({:?})", self.inside(path))).hint(hint)
+    }
+
+    fn inside(&self, path: &str) -> PathBuf {
+        self.path.join(path.trim_start_matches('/'))
+    }
+
+    /// From here on ROOT is what has been mounted on it. A working directory in ROOT would still
+    /// be below that mount, and `.` would name what it covers.
+    fn enter(&mut self, mount: OwnedFd) -> Result<()> {
+        let before = fstat(&self.directory)?;
+        let here = stat(".")?;
+        if (before.st_dev, before.st_ino) == (here.st_dev, here.st_ino) {
+            fchdir(&mount)?;
+        }
+        self.directory = mount;
+        Ok(())
+    }
+}
+
+/// Makes ROOT a mount: `pivot_root(2)` moves mounts, not directories.
+pub fn add_self_bind(shown: &str, steps: &mut Steps<Root>) {
+    steps.add(
+        "ROOT has to be a mount: pivot_root moves mounts, not directories",
+        format!("move_mount(open_tree({shown:?}, OPEN_TREE_CLONE|AT_RECURSIVE), {shown:?})"),
+        format!("mount --rbind {shown} {shown}"),
+        |root| {
+            let tree = clone_tree(&root.directory, true)?;
+            attach(&tree, &root.directory)?;
+            root.enter(tree)
+        },
+    );
+}
+
+/// After everything has been mounted, because making a mount point is a write.
+pub fn add_read_only(shown: &str, steps: &mut Steps<Root>) {
+    steps.add(
+        "last, because the mount points had to be made",
+        format!("mount_setattr({shown:?}, {{attr_set=MOUNT_ATTR_RDONLY}})"),
+        format!("mount -o remount,bind,ro {shown}"),
+        |root| sys::mount_setattr(&root.directory, MountAttrFlags::MOUNT_ATTR_RDONLY, false),
+    );
+}
+
+/// Lets ROOT be what `mount` put on its path.
+pub fn reopen(root: &mut Root) -> Result<()> {
+    let mount = open_directory(&root.path)?;
+    root.enter(mount)
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty()).attempt(format_args!("open({path:?}, O_DIRECTORY)"))
+}
+
+/// A copy of the mount at `from`, attached nowhere yet.
+pub fn clone_tree(from: impl AsFd, recursive: bool) -> Result<OwnedFd> {
+    let recurse = if recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    Ok(open_tree(from, "", flags | OpenTreeFlags::AT_EMPTY_PATH | recurse)?)
+}
+
+/// Attaches a detached mount on what a descriptor stands for.
+pub fn attach(mount: impl AsFd, on: impl AsFd) -> Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(mount, "", on, "", flags)?)
+}
+
+/// Opens a path of the host, for what it is and not for reading.
+pub fn open_source(path: &str) -> nix::Result<OwnedFd> {
+    openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Modes of what is made are meant as they stand; PROG gets the umask as it was.
+pub fn without_umask<T>(make: impl FnOnce() -> T) -> T {
+    let before = umask(Mode::empty());
+    let result = make();
+    umask(before);
+    result
+}
+
+/// The parent of a path, and its last name.
+fn split(path: &str) -> (&str, &str) {
+    let (parent, name) = path.trim_end_matches('/').rsplit_once('/').unwrap_or((".", path));
+    (if parent.is_empty() { "/" } else { parent }, name)
+}
+
+/// The mount point of a mount, if events in it are shared with others. `proc_pid_mountinfo(5)`.
+fn shared_mount_point(mountinfo: &str, mount_id: u64) -> Option<&str> {
+    let line = mountinfo
+        .lines()
+        .find(|line| line.split(' ').next().and_then(|id| id.parse().ok()) == Some(mount_id))?;
+    let fields: Vec<&str> = line.split(' ').take_while(|&field| field != "-").collect();
+    fields.iter().skip(6).any(|field| field.starts_with("shared:")).then(|| fields[4])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_has_a_parent_and_a_name() {
+        let table = [
+            ("/proc", ("/", "proc")),
+            ("proc", (".", "proc")),
+            ("/a/b/", ("/a", "b")),
+            ("a/b/c", ("a/b", "c")),
+        ];
+        for (path, expected) in table {
+            assert_eq!(split(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_shared_mount_is_known_by_its_optional_fields() {
+        let text = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+            30 22 0:5 / /a rw master:3 - tmpfs shared:9 rw\n\
+            31 22 0:5 / /b rw master:3 shared:7 - tmpfs t rw\n";
+        let found = [22, 30, 31, 99].map(|id| shared_mount_point(text, id));
+        assert_eq!(found, [Some("/"), None, Some("/b"), None]);
+    }
+}

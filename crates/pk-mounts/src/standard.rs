@@ -1,0 +1,67 @@
+//! proc and sysfs, and why the kernel may refuse them.
+
+use crate::filesystem::{Filesystem, NOTHING_BUT_FILES};
+use crate::root::{Links, Root};
+use crate::sys;
+use nix::errno::Errno;
+use pk::{Error, Steps};
+use rustix::mount::MountAttrFlags;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+
+pub fn add_proc(root: &str, steps: &mut Steps<Root>) {
+    let why = "ps, top and /dev/fd read it; it shows the PID namespace that mounts it";
+    let proc = Filesystem::new("proc", "", NOTHING_BUT_FILES);
+    proc.add_mount_with("/proc", Links::Refused, why, root, steps, |error| {
+        why_refused(error, "pid", "/proc")
+    });
+}
+
+pub fn add_sys(root: &str, steps: &mut Steps<Root>) {
+    let why = "read-only: most of it is the hardware's, and the same for every container";
+    let flags = NOTHING_BUT_FILES | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let sysfs = Filesystem::new("sysfs", "", flags);
+    sysfs.add_mount_with("/sys", Links::Refused, why, root, steps, |error| {
+        why_refused(error, "net", "/sys")
+    });
+}
+
+/// The kernel lets proc and sysfs be mounted by who owns the namespace that they show, and in a
+/// user namespace only if the mount there is shows all of it: `mount_namespaces(7)`.
+pub fn why_refused(error: &Error, namespace: &str, mounted: &str) -> Option<String> {
+    if error.errno() != Some(Errno::EPERM) {
+        return None;
+    }
+    if !owned_by_our_user_namespace(namespace).ok()? {
+        return Some(format!(
+            "this {namespace} namespace belongs to another user namespace: pk-ns --user --{namespace} gives one of its own"
+        ));
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let covering = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    let covering: Vec<&str> =
+        covering.filter(|point| point.starts_with(&format!("{mounted}/"))).collect();
+    (!covering.is_empty()).then(|| {
+        format!(
+            "parts of the {mounted} seen from here are covered ({}), as in a container: the kernel allows a new one only where a whole one is seen",
+            covering.join(", ")
+        )
+    })
+}
+
+/// Whether the user namespace of this process owns its namespace of the given kind.
+pub fn owned_by_our_user_namespace(namespace: &str) -> nix::Result<bool> {
+    let open = |name: &str| File::open(format!("/proc/self/ns/{name}"));
+    let inode = |file: File| file.metadata().map(|file| (file.dev(), file.ino()));
+    let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
+    let owner = sys::owner(open(namespace).map_err(errno)?)?;
+    let ours = open("user").map_err(errno)?;
+    Ok(inode(owner).map_err(errno)? == inode(ours).map_err(errno)?)
+}
+
+/// Whether this is the user namespace that the machine booted with, where root may make devices
+/// and every id exists. `user_namespaces(7)`.
+pub fn in_initial_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}

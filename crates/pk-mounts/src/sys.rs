@@ -1,0 +1,38 @@
+//! The calls that have no safe wrapper.
+#![allow(unsafe_code)]
+
+use nix::errno::Errno;
+use rustix::mount::MountAttrFlags;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Sets flags on the mount that `mount` is the root of, and on those below it if `recursive`.
+/// `mount_setattr(2)`.
+pub fn mount_setattr(mount: impl AsFd, set: MountAttrFlags, recursive: bool) -> nix::Result<()> {
+    let attributes =
+        libc::mount_attr { attr_set: set.bits().into(), attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty C string, and the kernel reads as many bytes of `attributes` as
+    // it is told that there are.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of_val(&attributes),
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// The user namespace that owns another namespace: `NS_GET_USERNS` of `ioctl_nsfs(2)`.
+pub fn owner(namespace: impl AsFd) -> nix::Result<std::fs::File> {
+    use std::os::fd::FromRawFd;
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: NS_GET_USERNS takes no argument and returns a new descriptor, which is ours to own.
+    unsafe {
+        let descriptor = libc::ioctl(namespace.as_fd().as_raw_fd(), NS_GET_USERNS as _);
+        Ok(std::fs::File::from_raw_fd(Errno::result(descriptor)?))
+    }
+}

@@ -1,0 +1,336 @@
+//! Id maps of a new user namespace. `user_namespaces(7)`, "User and group ID mappings".
+//!
+//! A process may map its own id itself. Every other map has to be written from outside, by a
+//! process that may set ids there: root, or `newuidmap(1)` within what `/etc/subuid` grants. So a
+//! helper is forked before the namespace is entered, and stays outside until it is asked.
+
+use crate::Options;
+use crate::namespaces::{Namespaces, apparmor_restricts};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Gid, Pid, Uid, getegid, geteuid, setgroups, setresgid, setresuid};
+use pk::{Attempt, Error, Result, Steps};
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::str::FromStr;
+
+/// `count` ids from `inner` on are, outside, those from `outer` on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Range {
+    inner: u32,
+    outer: u32,
+    count: u32,
+}
+
+impl Range {
+    /// A range of at least one id that does not run past the last.
+    fn new(inner: u32, outer: u32, count: u32) -> Option<Self> {
+        let fits = |first: u32| count > 0 && first.checked_add(count).is_some();
+        (fits(inner) && fits(outer)).then_some(Self { inner, outer, count })
+    }
+
+    fn maps_outer(&self, id: u32) -> bool {
+        (self.outer..self.outer + self.count).contains(&id)
+    }
+}
+
+/// As `/proc/PID/uid_map` takes it.
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} {} {}", self.inner, self.outer, self.count)
+    }
+}
+
+impl FromStr for Range {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let numbers: Option<Vec<u32>> = text.split(':').map(|part| part.parse().ok()).collect();
+        match numbers.as_deref() {
+            Some(&[inner, outer, count]) => {
+                Self::new(inner, outer, count).ok_or("runs past the last id")
+            }
+            _ => Err("is not INNER:OUTER:COUNT, three numbers"),
+        }
+    }
+}
+
+/// The two maps, and who can write them.
+pub enum IdMaps {
+    /// No user namespace, or one that is left without a map.
+    None,
+    /// The caller's own ids as 0: the one map that needs nobody outside.
+    Own { uid: u32, gid: u32 },
+    /// Anything else.
+    Outside { uids: Vec<Range>, gids: Vec<Range> },
+}
+
+/// A process outside of the new user namespace, waiting to write its maps.
+pub struct Helper {
+    pid: Pid,
+    talk: UnixStream,
+}
+
+impl IdMaps {
+    pub fn settle(options: &Options, chosen: Namespaces) -> Result<Self> {
+        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+        let explicit = !(options.uid_map.is_empty() && options.gid_map.is_empty());
+        match (options.map_root, options.map_auto, explicit) {
+            (false, false, false) if options.all && chosen.has("user") => {
+                Ok(Self::Own { uid, gid })
+            }
+            (false, false, false) => Ok(Self::None),
+            (true, false, false) => Ok(Self::Own { uid, gid }),
+            (false, true, false) => Ok(Self::Outside {
+                uids: with_subordinates(uid, "/etc/subuid")?,
+                gids: with_subordinates(gid, "/etc/subgid")?,
+            }),
+            (false, false, true) => {
+                if options.uid_map.is_empty() || options.gid_map.is_empty() {
+                    return Err(Error::usage("--uid-map, --gid-map", "go together"));
+                }
+                Ok(Self::Outside { uids: options.uid_map.clone(), gids: options.gid_map.clone() })
+            }
+            _ => Err(Error::usage("--map-root, --map-auto, --uid-map", "exclude each other")),
+        }
+    }
+
+    /// The step before `unshare`: the helper has to be left outside.
+    pub fn add_helper(&self, steps: &mut Steps<Option<Helper>>) {
+        let Self::Outside { uids, gids } = self else { return };
+        let (uids, gids) = (uids.clone(), gids.clone());
+        steps.add(
+            "only a process outside may map more ids than one's own: a helper stays there",
+            "fork()",
+            "sleep 1 &",
+            move |helper| {
+                let (ours, theirs) = UnixStream::pair()?;
+                let Some(pid) = pk::fork_helper()? else {
+                    drop(ours);
+                    help(theirs, &uids, &gids);
+                };
+                *helper = Some(Helper { pid, talk: ours });
+                Ok::<_, Error>(())
+            },
+        );
+    }
+
+    /// The steps after `unshare`.
+    pub fn add_writes(self, steps: &mut Steps<Option<Helper>>) {
+        match self {
+            Self::None => {}
+            Self::Own { uid, gid } => {
+                let mut write = |why, file: &'static str, text: String| {
+                    steps.add(
+                        why,
+                        format!("write({file:?}, {text:?})"),
+                        format!("echo {text} > {file}"),
+                        move |_| {
+                            write_map(file, &text).map_err(|error| error.hint(apparmor_restricts()))
+                        },
+                    );
+                };
+                let deny = "a group map may be written by an ordinary user only after this";
+                write(deny, "/proc/self/setgroups", "deny".to_owned());
+                write("the caller is root inside", "/proc/self/uid_map", format!("0 {uid} 1"));
+                write("and so is its group", "/proc/self/gid_map", format!("0 {gid} 1"));
+            }
+            Self::Outside { uids, gids } => {
+                let (call, shell) = describe(&uids, &gids);
+                steps.add("the helper writes the maps from outside", call, shell, |helper| {
+                    helper.take().expect("forked by the first step").ask()
+                });
+                let own = uids.iter().any(|range| range.maps_outer(geteuid().as_raw()));
+                if !own && uids.iter().any(|range| range.inner == 0) {
+                    add_become_root(steps);
+                }
+            }
+        }
+    }
+}
+
+/// The caller's id is not mapped, so that it is nobody inside and would own nothing.
+fn add_become_root(steps: &mut Steps<Option<Helper>>) {
+    steps.add(
+        "the caller's own id is not mapped: it becomes the root of the namespace",
+        "setgroups(0, NULL), setresgid(0, 0, 0), setresuid(0, 0, 0)",
+        "setpriv --clear-groups --regid 0 --reuid 0 PROG",
+        |_| {
+            let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
+            pk::keep_parent_death_signal(|| {
+                setgroups(&[])?;
+                setresgid(group, group, group)?;
+                setresuid(root, root, root)?;
+                Ok(())
+            })
+        },
+    );
+}
+
+/// The caller as 0 and its subordinate ids from 1 on, as the tools of rootless containers do.
+fn with_subordinates(own: u32, file: &str) -> Result<Vec<Range>> {
+    let text = fs::read_to_string(file).attempt(format_args!("open({file:?})"))?;
+    let uid = geteuid().as_raw();
+    let passwd = fs::read_to_string("/etc/passwd").attempt("open(\"/etc/passwd\")")?;
+    let name = login_name(&passwd, uid).unwrap_or_default();
+    let mut ranges = vec![Range { inner: 0, outer: own, count: 1 }];
+    for (first, count) in subordinates(&text, name, uid) {
+        let inner = ranges.last().map_or(0, |last| last.inner + last.count);
+        ranges.extend(Range::new(inner, first, count));
+    }
+    if ranges.len() == 1 {
+        let who = if name.is_empty() { uid.to_string() } else { name.to_owned() };
+        return Err(Error::new("--map-auto", format!("{file} grants {who} no ids")).hint(format!(
+            "root can grant some: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {who}"
+        )));
+    }
+    Ok(ranges)
+}
+
+/// The name of a user in `passwd(5)`.
+fn login_name(passwd: &str, uid: u32) -> Option<&str> {
+    let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    fields
+        .filter(|fields| fields.len() > 2 && fields[2] == uid.to_string())
+        .map(|fields| fields[0])
+        .next()
+}
+
+/// The ranges that `subuid(5)` grants, by name or by number: first id and count.
+fn subordinates(text: &str, name: &str, uid: u32) -> Vec<(u32, u32)> {
+    let range = |line: &str| {
+        let (who, range) = line.split_once(':')?;
+        let (first, count) = range.split_once(':')?;
+        let granted = (!name.is_empty() && who == name) || who == uid.to_string();
+        granted.then_some((first.trim().parse().ok()?, count.trim().parse().ok()?))
+    };
+    text.lines().filter_map(range).collect()
+}
+
+/// The kernel takes a map in one write, and only once.
+fn write_map(path: &str, text: &str) -> Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    Ok(file.write_all(text.as_bytes())?)
+}
+
+fn joined(ranges: &[Range], separator: &str) -> String {
+    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
+}
+
+fn words(ranges: &[Range]) -> String {
+    joined(ranges, " ")
+}
+
+fn describe(uids: &[Range], gids: &[Range]) -> (String, String) {
+    if geteuid().is_root() {
+        let call = |file, ranges| format!("write(\"/proc/PID/{file}\", {:?})", words(ranges));
+        let shell = |file, ranges| format!("echo '{}' > /proc/PID/{file}", words(ranges));
+        let both = |a: String, separator, b: String| format!("{a}{separator}{b}");
+        return (
+            both(call("uid_map", uids), ", ", call("gid_map", gids)),
+            both(shell("uid_map", uids), "; ", shell("gid_map", gids)),
+        );
+    }
+    let shell = format!("newuidmap PID {}; newgidmap PID {}", words(uids), words(gids));
+    (
+        format!(
+            "execve(\"newuidmap\", [{:?}]), execve(\"newgidmap\", [{:?}])",
+            words(uids),
+            words(gids)
+        ),
+        shell,
+    )
+}
+
+impl Helper {
+    /// Asks for the maps, and waits until they are written.
+    fn ask(mut self) -> Result<()> {
+        self.talk.shutdown(Shutdown::Write)?;
+        let mut complaint = String::new();
+        self.talk.read_to_string(&mut complaint)?;
+        waitpid(self.pid, None)?;
+        match complaint.split_once(": ") {
+            Some((call, reason)) => Err(Error::new(call, reason).hint(apparmor_restricts())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The helper's whole life: wait for the end of input, write the maps, say what went wrong.
+fn help(mut talk: UnixStream, uids: &[Range], gids: &[Range]) -> ! {
+    let pid = std::os::unix::process::parent_id();
+    let written = talk.read_to_end(&mut Vec::new()).map_err(|error| error.to_string());
+    let written = written.and_then(|_| write_maps(pid, uids, gids));
+    if let Err(complaint) = written {
+        let _ = talk.write_all(complaint.as_bytes());
+    }
+    std::process::exit(0)
+}
+
+fn write_maps(pid: u32, uids: &[Range], gids: &[Range]) -> Result<(), String> {
+    if geteuid().is_root() {
+        for (file, ranges) in [("uid_map", uids), ("gid_map", gids)] {
+            let path = format!("/proc/{pid}/{file}");
+            let written = OpenOptions::new().write(true).open(&path);
+            let written =
+                written.and_then(|mut file| file.write_all(joined(ranges, "\n").as_bytes()));
+            written.map_err(|error| format!("write({path:?}): {error}"))?;
+        }
+        return Ok(());
+    }
+    for (program, ranges) in [("newuidmap", uids), ("newgidmap", gids)] {
+        let text = words(ranges);
+        let output = Command::new(program).arg(pid.to_string()).args(text.split(' ')).output();
+        let output = output.map_err(|error| {
+            format!("execve({program:?}): {error} (Debian's package uidmap has it)")
+        })?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said.trim().rsplit('\n').next().unwrap_or_default();
+            let said = said.strip_prefix(&format!("{program}: ")).unwrap_or(said);
+            return Err(format!("{program}({text}): {said}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_three_numbers_that_fit() {
+        let table = [
+            ("0:100000:65536", Some("0 100000 65536")),
+            ("0:0:4294967295", Some("0 0 4294967295")),
+            ("0:0:0", None),
+            ("1:0:4294967295", None),
+            ("0:1000", None),
+            ("0:1000:1:1", None),
+            ("-1:0:1", None),
+            ("a:b:c", None),
+        ];
+        for (text, expected) in table {
+            let range = text.parse::<Range>().ok().map(|range| range.to_string());
+            assert_eq!(range.as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn subordinate_ids_are_granted_by_name_or_number() {
+        let text = "root:1:2\nlearner:100000:65536\n# x\n1000:300000:10\nlearner:bad:1\nlearner\n";
+        assert_eq!(subordinates(text, "learner", 1000), [(100_000, 65_536), (300_000, 10)]);
+        assert_eq!(subordinates(text, "", 1000), [(300_000, 10)]);
+        assert_eq!(subordinates(text, "nobody", 65_534), []);
+    }
+
+    #[test]
+    fn a_name_is_found_by_its_number() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nlearner:x:1000:1000::/home/learner:\nbad\n";
+        assert_eq!(login_name(passwd, 1000), Some("learner"));
+        assert_eq!(login_name(passwd, 7), None);
+    }
+}

@@ -1,0 +1,62 @@
+//! Entering the namespaces of another process, as `nsenter(1)` and `docker exec` do.
+
+use crate::namespaces::Namespaces;
+use nix::sched::setns;
+use pk::{Attempt, Error, Prog, Result, Steps};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// The process whose namespaces are entered, held by a descriptor: its number may be given to
+/// another process meanwhile, the descriptor stays with this one.
+pub struct Target {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Target {
+    pub fn open(pid: i32) -> Result<Self> {
+        let number = Pid::from_raw(pid).filter(|_| pid > 0);
+        let number = number.ok_or_else(|| Error::usage(format!("--join {pid}"), "is no PID"))?;
+        let pidfd =
+            pidfd_open(number, PidfdFlags::empty()).attempt(format_args!("pidfd_open({pid})"))?;
+        Ok(Self { pid, pidfd })
+    }
+
+    /// Those that are not ours already: `setns(2)` refuses one's own user namespace, and entering
+    /// one's own mount namespace would move the root and the working directory.
+    pub fn differing(&self, chosen: Namespaces) -> Namespaces {
+        let inode = |path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+        chosen.filter(|file| {
+            let theirs = inode(format!("/proc/{}/ns/{file}", self.pid));
+            theirs.is_none() || theirs != inode(format!("/proc/self/ns/{file}"))
+        })
+    }
+
+    /// Finds PROG where it will be run, in the root of the process.
+    pub fn find(&self, operands: Vec<OsString>) -> Result<Prog> {
+        let path = format!("/proc/{}/root", self.pid);
+        let root = File::open(&path).attempt(format_args!("open({path:?})"))?;
+        Prog::find_inside(root, Path::new("/"), operands, std::env::var_os("PATH").as_deref())
+    }
+
+    /// The one call that enters all of them, or none: the kernel takes every namespace from the
+    /// pidfd before it changes the first.
+    pub fn add_setns<S>(self, joined: Namespaces, steps: &mut Steps<S>) -> Result<()> {
+        if joined.is_empty() {
+            let call = format!("setns({})", self.pid);
+            return Err(Error::new(call, "already in the namespaces that are named"));
+        }
+        let pid = self.pid;
+        steps.add(
+            "namespaces of a running process are entered together, or none of them",
+            format!("setns(pidfd_open({pid}), {joined})"),
+            format!("nsenter --target {pid} {} PROG", joined.options()),
+            move |_| setns(&self.pidfd, joined.flags()),
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,205 @@
+//! pk-ns [NAMESPACE...] PROG [ARG...]: create or join namespaces, then become PROG.
+//!
+//! The order is the kernel's: user first, because it gives the right to the others; its id maps,
+//! because until they are written nothing has an owner; then what goes into each namespace; and
+//! last the fork, because a PID namespace takes in only children.
+#![cfg_attr(not(test), no_main)]
+
+mod idmap;
+mod join;
+mod link;
+mod namespaces;
+
+use argh::{ArgsInfo, FromArgs};
+use idmap::{IdMaps, Range};
+use join::Target;
+use namespaces::{Namespaces, Offsets, Propagation};
+use nix::mount::{MsFlags, mount};
+use nix::sched::unshare;
+use pk::{Error, Prog, Result, Steps};
+use std::ffi::OsString;
+
+const TOOL: pk::Tool = pk::Tool {
+    name: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+    operands: "PROG [ARG...]",
+    kind: pk::Kind::Chain,
+    notes: "\
+With --pid or --time the tool forks: PROG runs in the new namespace (and is its PID 1), and pk-ns
+stays as its parent, forwards signals and ends with PROG's status, 128+n for a death by signal n.
+
+  pk-ns --mount --pid --uts --hostname box sh
+  pk-ns --all --map-auto sh                      as an ordinary user
+  pk-ns --join 4242 --all sh                     what docker exec does",
+};
+pk::main!(TOOL, steps);
+
+/// Create or join namespaces, then become PROG.
+#[derive(FromArgs, ArgsInfo)]
+struct Options {
+    /// a mount namespace: mounts made here are seen only here
+    #[argh(switch)]
+    mount: bool,
+    /// a PID namespace, whose PID 1 is PROG
+    #[argh(switch)]
+    pid: bool,
+    /// a UTS namespace: a host name of its own
+    #[argh(switch)]
+    uts: bool,
+    /// an IPC namespace: System V IPC and POSIX message queues
+    #[argh(switch)]
+    ipc: bool,
+    /// a network namespace, with lo brought up
+    #[argh(switch)]
+    net: bool,
+    /// a user namespace; without a map every id is 65534 in it
+    #[argh(switch)]
+    user: bool,
+    /// a cgroup namespace: the cgroup entered so far becomes the root that is seen
+    #[argh(switch)]
+    cgroup: bool,
+    /// a time namespace: offsets to the monotonic and boot-time clocks
+    #[argh(switch)]
+    time: bool,
+    /// all eight, with --map-root if no map is given; with --join those that differ from ours
+    #[argh(switch)]
+    all: bool,
+    /// the host name in the new UTS namespace (docker: --hostname)
+    #[argh(option, arg_name = "NAME")]
+    hostname: Option<String>,
+    /// map the caller's ids to 0
+    #[argh(switch)]
+    map_root: bool,
+    /// map the caller's ids to 0, and its subordinate ids (/etc/subuid, /etc/subgid) from 1 on
+    #[argh(switch)]
+    map_auto: bool,
+    /// map COUNT user ids from INNER on, inside, to those from OUTER on (repeatable)
+    #[argh(option, arg_name = "INNER:OUTER:COUNT")]
+    uid_map: Vec<Range>,
+    /// the same for group ids (repeatable)
+    #[argh(option, arg_name = "INNER:OUTER:COUNT")]
+    gid_map: Vec<Range>,
+    /// private (the default), slave, shared or unchanged: how mounts travel to and from the
+    /// namespace that was left
+    #[argh(option, arg_name = "HOW")]
+    propagation: Option<Propagation>,
+    /// seconds added to the monotonic clock in the new time namespace
+    #[argh(option, arg_name = "SECONDS")]
+    monotonic: Option<i64>,
+    /// seconds added to the boot-time clock (uptime) in the new time namespace
+    #[argh(option, arg_name = "SECONDS")]
+    boottime: Option<i64>,
+    /// enter the named namespaces of process PID instead of creating them (docker: exec)
+    #[argh(option, arg_name = "PID")]
+    join: Option<i32>,
+}
+
+fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<idmap::Helper>>> {
+    let chosen = Namespaces::chosen(&options);
+    if chosen.is_empty() {
+        return Err(Error::usage("--mount, --pid, …", "no namespace is named")
+            .hint("--help lists them; --all is all of them".to_owned()));
+    }
+    if let Some(pid) = options.join {
+        return join_steps(Target::open(pid)?, &options, operands);
+    }
+    options.check_create(chosen)?;
+    let maps = IdMaps::settle(&options, chosen)?;
+    let offsets = Offsets { monotonic: options.monotonic, boottime: options.boottime };
+    let prog = Prog::find(operands)?;
+
+    let mut steps = Steps::new(None);
+    maps.add_helper(&mut steps);
+    steps.add(
+        chosen.why(),
+        format!("unshare({chosen})"),
+        format!("unshare {} PROG", chosen.options()),
+        move |_| unshare(chosen.flags()).map_err(|errno| chosen.refused(errno)),
+    );
+    maps.add_writes(&mut steps);
+    if chosen.has("mount") {
+        let propagation = options.propagation.unwrap_or_default();
+        if let Some((flag, name)) = propagation.flag() {
+            steps.add(
+                propagation.why(),
+                format!("mount(NULL, \"/\", NULL, MS_REC|{name}, NULL)"),
+                format!("mount --make-r{propagation} /"),
+                move |_| {
+                    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | flag, None::<&str>)
+                },
+            );
+        }
+    }
+    if let Some(name) = options.hostname {
+        steps.add(
+            "the copy of the host's name that came with the namespace is replaced",
+            format!("sethostname({name:?})"),
+            format!("hostname {name}"),
+            move |_| nix::unistd::sethostname(&name),
+        );
+    }
+    if chosen.has("net") {
+        steps.add(
+            "a new network namespace has only lo, and lo is down",
+            "ioctl(SIOCSIFFLAGS, {\"lo\", IFF_UP})",
+            "ip link set lo up",
+            |_| link::up("lo"),
+        );
+    }
+    offsets.add_writes(&mut steps);
+    if chosen.has("pid") || chosen.has("time") {
+        // Only a PID namespace makes an init of the child.
+        let init = chosen.has("pid");
+        steps.fork(namespaces::WHY_FORK, "unshare --fork PROG", init, |_| Ok(()));
+    }
+    steps.exec(prog);
+    Ok(steps)
+}
+
+fn join_steps(
+    target: Target,
+    options: &Options,
+    operands: Vec<OsString>,
+) -> Result<Steps<Option<idmap::Helper>>> {
+    options.check_join()?;
+    let joined = target.differing(Namespaces::chosen(options));
+    let prog = if joined.has("mount") { target.find(operands)? } else { Prog::find(operands)? };
+    let mut steps = Steps::new(None);
+    target.add_setns(joined, &mut steps)?;
+    if joined.has("pid") {
+        steps.fork(namespaces::WHY_FORK, "nsenter without --no-fork", false, |_| Ok(()));
+    }
+    steps.exec(prog);
+    Ok(steps)
+}
+
+impl Options {
+    /// Options that would change something of the host's, or mean nothing, are refused.
+    fn check_create(&self, chosen: Namespaces) -> Result<()> {
+        let needs = |option: &str, given: bool, namespace: &str| {
+            let wrong = given && !chosen.has(namespace);
+            let needed = format!("needs --{namespace}");
+            if wrong { Err(Error::usage(option, needed)) } else { Ok(()) }
+        };
+        needs("--hostname", self.hostname.is_some(), "uts")?;
+        needs("--map-root", self.map_root, "user")?;
+        needs("--map-auto", self.map_auto, "user")?;
+        needs("--uid-map", !self.uid_map.is_empty(), "user")?;
+        needs("--gid-map", !self.gid_map.is_empty(), "user")?;
+        needs("--propagation", self.propagation.is_some(), "mount")?;
+        needs("--monotonic", self.monotonic.is_some(), "time")?;
+        needs("--boottime", self.boottime.is_some(), "time")
+    }
+
+    /// What is made by others cannot be set up anew.
+    fn check_join(&self) -> Result<()> {
+        let creates = self.hostname.is_some()
+            || self.map_root
+            || self.map_auto
+            || !(self.uid_map.is_empty() && self.gid_map.is_empty())
+            || self.propagation.is_some()
+            || self.monotonic.or(self.boottime).is_some();
+        let reason = "takes namespaces as they are: no maps, host name, propagation or offsets";
+        if creates { Err(Error::usage("--join", reason)) } else { Ok(()) }
+    }
+}
