@@ -3,7 +3,7 @@
 use crate::compression::Compression;
 use crate::entry::{Entries, Kind, Skip};
 use pk::{Attempt, Error, Result};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,8 +18,9 @@ use std::sync::Arc;
 pub enum Source {
     /// Parts can be looked up.
     Archive(Archive),
-    /// Can be read only once, from its start: a pipe, or a tar that is compressed as a whole.
-    Stream(Box<dyn Read>),
+    /// Can be read only once, from its start: a pipe, or a tar that is compressed as a whole. With
+    /// what the user called it.
+    Stream(Box<dyn Read>, String),
 }
 
 /// An image archive whose parts can be looked up.
@@ -35,7 +36,10 @@ enum Place {
 }
 
 enum Member {
-    File { offset: u64, size: u64 },
+    File {
+        offset: u64,
+        size: u64,
+    },
     /// Another member, by its path. Docker linked layers that two images share.
     Link(Vec<u8>),
 }
@@ -57,22 +61,22 @@ const MOST_MEMBERS: usize = 100_000;
 impl Source {
     /// Opens IMAGE, where `-` is standard input.
     pub fn open(operand: &OsStr) -> Result<Self> {
-        if operand == "-" {
-            return Ok(Self::Stream(Box::new(io::stdin())));
-        }
         let name = operand.to_string_lossy().into_owned();
+        if operand == "-" {
+            return Ok(Self::Stream(Box::new(io::stdin()), name));
+        }
         let file = File::open(operand).attempt(format_args!("open({name:?})"))?;
         let kind = file.metadata().attempt(format_args!("fstat({name:?})"))?.file_type();
         if kind.is_dir() {
             return Ok(Self::Archive(Archive { name, place: Place::Directory(file.into()) }));
         }
         if !kind.is_file() {
-            return Ok(Self::Stream(Box::new(file)));
+            return Ok(Self::Stream(Box::new(file), name));
         }
         let blob = Blob::whole(file).attempt(format_args!("fstat({name:?})"))?;
         match blob.compression().attempt(format_args!("read({name:?})"))? {
             Compression::Plain => Ok(Self::Archive(Archive::of_tar(blob, name)?)),
-            _ => Ok(Self::Stream(Box::new(blob))),
+            _ => Ok(Self::Stream(Box::new(blob), name)),
         }
     }
 }
@@ -141,9 +145,12 @@ impl Archive {
         &self.name
     }
 
-    /// Whether its parts are files of a directory.
-    pub fn is_directory(&self) -> bool {
-        matches!(self.place, Place::Directory(_))
+    /// The shell command that prints a part.
+    pub fn command(&self, path: &str) -> String {
+        match self.place {
+            Place::Directory(_) => format!("cat {}", pk::quote(format!("{}/{path}", self.name))),
+            Place::Tar { .. } => format!("tar -xOf {} {}", pk::quote(&self.name), pk::quote(path)),
+        }
     }
 
     /// A part by its path in the archive, if it is there.
@@ -183,7 +190,9 @@ impl Archive {
     /// A part that must be there; `whose` names it.
     pub fn named_blob(&self, path: &str, whose: &str) -> Result<Blob> {
         let blob = self.blob(path)?;
-        blob.ok_or_else(|| Error::new(self.part(path), format!("{whose} names it, but it is not there")))
+        blob.ok_or_else(|| {
+            Error::new(self.part(path), format!("{whose} names it, but it is not there"))
+        })
     }
 
     /// A JSON document's bytes.

@@ -39,16 +39,18 @@ pub fn find(archive: &Archive, manifest: &[u8], wanted: &Wanted) -> Result<Image
         let digest = stated(path).filter(|_| path.starts_with("blobs/"));
         layers.push(Layer::new(path.to_owned(), blob, digest, diff_id)?);
     }
-    Ok(Image { digest: digest::sha256(&bytes), config: bytes, layers })
+    Ok(Image {
+        digest: digest::sha256(&bytes),
+        config: bytes,
+        config_path: path.to_owned(),
+        layers,
+    })
 }
 
 fn choose<'a>(archive: &Archive, images: &'a [Value], tag: Option<&str>) -> Result<&'a Value> {
-    let tags = |image: &'a Value| -> Vec<&'a str> {
-        image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
-    };
     let listed = || images.iter().flat_map(tags).map(str::to_owned).collect::<Vec<_>>();
     let is_meant =
-        |image: &&Value| tag.is_none_or(|tag| tags(image).iter().any(|name| image::is_called(name, tag)));
+        |image: &&Value| tag.is_none_or(|tag| tags(image).any(|name| image::is_called(name, tag)));
     let meant: Vec<_> = images.iter().filter(is_meant).collect();
     match meant[..] {
         [only] => Ok(only),
@@ -56,6 +58,10 @@ fn choose<'a>(archive: &Archive, images: &'a [Value], tag: Option<&str>) -> Resu
         [] => Err(image::choose_by_tag(archive, tag, &listed())),
         _ => Err(image::choose_by_tag(archive, None, &listed())),
     }
+}
+
+fn tags(image: &Value) -> impl Iterator<Item = &str> {
+    image["RepoTags"].as_array().into_iter().flatten().filter_map(Value::as_str)
 }
 
 /// The digest that a path states: `blobs/sha256/HEX`, `HEX.json`.

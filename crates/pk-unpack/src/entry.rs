@@ -21,7 +21,10 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     /// The stored bytes, which are read next, belong into the segments of a file of this size.
-    File { size: u64, segments: Vec<Segment> },
+    File {
+        size: u64,
+        segments: Vec<Segment>,
+    },
     /// Another name of the file with this path.
     HardLink(Vec<u8>),
     Symlink(Vec<u8>),
@@ -53,7 +56,7 @@ pub struct Entries<R> {
 }
 
 /// A reader that may know a faster way to leave out bytes than reading them.
-pub trait Skip: BufRead {
+pub trait Skip: BufRead + Sized {
     /// Leaves out `count` bytes, or fewer where the archive ends before; tells how many.
     fn skip(&mut self, count: u64) -> io::Result<u64> {
         io::copy(&mut self.by_ref().take(count), &mut io::sink())
@@ -263,10 +266,7 @@ fn metadata(header: &Header, records: &Records) -> io::Result<Metadata> {
     let mtime = match records.get(b"mtime") {
         Some(time) => pax::time(time)?,
         // Times before 1970 are two's complement, which the tar crate gives as it is.
-        None => Timespec {
-            tv_sec: number(&old.mtime, header.mtime())?.cast_signed(),
-            tv_nsec: 0,
-        },
+        None => Timespec { tv_sec: number(&old.mtime, header.mtime())?.cast_signed(), tv_nsec: 0 },
     };
     let xattrs = records.iter().filter_map(|(key, value)| {
         Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value.to_vec()))

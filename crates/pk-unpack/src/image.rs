@@ -24,6 +24,8 @@ pub struct Image {
     pub digest: String,
     /// The config as it is, JSON.
     pub config: Vec<u8>,
+    /// The config's path in the archive.
+    pub config_path: String,
     /// The layers, the lowest first.
     pub layers: Vec<Layer>,
 }
@@ -54,11 +56,6 @@ impl Image {
             return docker::find(archive, &manifest, wanted);
         }
         Err(Error::new(archive.name(), "is no image: it has neither index.json nor manifest.json"))
-    }
-
-    /// Bytes of all layers as they lie in the archive.
-    pub fn size(&self) -> u64 {
-        self.layers.iter().map(|layer| layer.blob.size()).sum()
     }
 }
 

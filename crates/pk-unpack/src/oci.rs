@@ -165,7 +165,8 @@ fn read(archive: &Archive, descriptor: &Descriptor) -> Result<Image> {
         let (path, blob) = blob(archive, layer, &place)?;
         layers.push(Layer::new(path, blob, Some(layer.digest().clone()), diff_id)?);
     }
-    Ok(Image { digest: descriptor.digest().to_string(), config: bytes, layers })
+    let config_path = path(manifest.config().digest());
+    Ok(Image { digest: descriptor.digest().to_string(), config: bytes, config_path, layers })
 }
 
 fn manifest(archive: &Archive, descriptor: &Descriptor) -> Result<(String, ImageManifest)> {
@@ -247,7 +248,8 @@ mod tests {
             ("linux/amd64", "linux/arm64", false),
         ];
         for (wanted, offered, expected) in table {
-            let [wanted, offered]: [Platform; 2] = [wanted, offered].map(|text| text.parse().unwrap());
+            let [wanted, offered]: [Platform; 2] =
+                [wanted, offered].map(|text| text.parse().unwrap());
             assert_eq!(wanted.takes(&offered), expected, "{wanted} {offered}");
         }
         for text in ["linux", "", "a/b/c/d"] {

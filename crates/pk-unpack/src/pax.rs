@@ -107,7 +107,14 @@ mod tests {
     #[test]
     fn malformed_records_are_refused() {
         let table: [&[u8]; 8] = [
-            b"x", b"6 a=b", b"5 a=b\n", b"99 a=b\n", b"-6 a=b\n", b"0 a=b\n", b"6 a-b\n", b"6 a=b\n6",
+            b"x",
+            b"6 a=b",
+            b"5 a=b\n",
+            b"99 a=b\n",
+            b"-6 a=b\n",
+            b"0 a=b\n",
+            b"6 a-b\n",
+            b"6 a=b\n6",
         ];
         for bytes in table {
             assert!(Records::parse(bytes).is_err(), "{bytes:?}");

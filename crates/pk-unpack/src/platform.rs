@@ -1,7 +1,6 @@
 //! Platforms: which of an index's images is for which machine.
 
 use oci_spec::image::Platform as Stated;
-use pk::Error;
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
@@ -63,14 +62,14 @@ impl From<&Stated> for Platform {
 }
 
 impl FromStr for Platform {
-    type Err = Error;
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.split('/').collect();
         let (os, architecture, variant) = match parts[..] {
             [os, architecture] => (os, architecture, None),
             [os, architecture, variant] => (os, architecture, Some(variant.to_owned())),
-            _ => return Err(Error::usage("", "is not OS/ARCHITECTURE[/VARIANT]")),
+            _ => return Err("is not OS/ARCHITECTURE[/VARIANT]".to_owned()),
         };
         Ok(Self { os: os.to_owned(), architecture: architecture.to_owned(), variant })
     }

@@ -1,7 +1,7 @@
 //! Directories inside the root: every path is resolved by the kernel, as if the root were `/`.
 
 use pk::{Attempt, Error, Result};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,14 +23,9 @@ pub struct Directory {
     pub path: PathBuf,
 }
 
-/// What became of resolving a path.
-enum Resolved {
-    Directory(Rc<Directory>),
-    Missing,
-}
-
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+const PLAIN: ResolveFlags = INSIDE.union(ResolveFlags::NO_SYMLINKS);
 /// Dangling symlinks in a path, as many as the kernel follows of them.
 const MOST_LINKS: u32 = 40;
 
@@ -41,12 +36,27 @@ impl Root {
         Ok(Self { top: Rc::new(Directory { fd, path: PathBuf::new() }), recent: None })
     }
 
-    /// The directory at `path`, through symlinks inside the root, if it is there.
+    /// The directory at `path`, through symlinks inside the root, if there is one.
     pub fn directory(&mut self, path: &Path) -> Result<Option<Rc<Directory>>> {
-        match self.resolve(path)? {
-            Resolved::Directory(directory) => Ok(Some(directory)),
-            Resolved::Missing => Ok(None),
+        if path.as_os_str().is_empty() {
+            return Ok(Some(Rc::clone(&self.top)));
         }
+        if let Some((_, directory)) = self.recent.as_ref().filter(|(recent, _)| recent == path) {
+            return Ok(Some(Rc::clone(directory)));
+        }
+        let directory = match open_inside(&self.top, path, PLAIN) {
+            Ok(fd) => Directory { fd, path: path.to_owned() },
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(Errno::LOOP) => match open_inside(&self.top, path, INSIDE) {
+                Ok(fd) => Directory { path: self.real_path(&fd)?, fd },
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                Err(errno) => return Err(errno).attempt(format_args!("openat2({path:?})")),
+            },
+            Err(errno) => return Err(errno).attempt(format_args!("openat2({path:?})")),
+        };
+        let directory = Rc::new(directory);
+        self.recent = Some((path.to_owned(), Rc::clone(&directory)));
+        Ok(Some(directory))
     }
 
     /// The directory at `path`; where it is missing it is made, and `made` is told of each one.
@@ -56,6 +66,12 @@ impl Root {
         made: &mut impl FnMut(PathBuf),
     ) -> Result<Rc<Directory>> {
         self.make(path, made, MOST_LINKS)
+    }
+
+    /// The directory at `path`, which was made before and leads through no symlink.
+    pub fn reopen(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        open_inside(&self.top, path, PLAIN)
     }
 
     /// Forgets what was resolved, because a directory or a symlink is about to go.
@@ -85,37 +101,17 @@ impl Root {
             }
             // A symlink to where nothing is: what it points to is made.
             Err(Errno::EXIST) if links > 0 => {
-                let target = readlinkat(&above, name, Vec::new());
-                let target = target.attempt(format_args!("readlinkat({path:?})"))?;
+                let target = match readlinkat(&above, name, Vec::new()) {
+                    Err(Errno::INVAL) => Err(Errno::NOTDIR),
+                    result => result,
+                };
+                let target = target.attempt(format_args!("openat2({path:?})"))?;
                 let target = above.path.join(OsStr::from_bytes(target.as_bytes()));
                 let target = target.strip_prefix("/").unwrap_or(&target);
                 self.make(target, made, links - 1)
             }
             Err(errno) => Err(errno).attempt(format_args!("mkdirat({path:?})")),
         }
-    }
-
-    fn resolve(&mut self, path: &Path) -> Result<Resolved> {
-        if path.as_os_str().is_empty() {
-            return Ok(Resolved::Directory(Rc::clone(&self.top)));
-        }
-        if let Some((_, directory)) = self.recent.as_ref().filter(|(recent, _)| recent == path) {
-            return Ok(Resolved::Directory(Rc::clone(directory)));
-        }
-        let plain = INSIDE | ResolveFlags::NO_SYMLINKS;
-        let directory = match open_inside(&self.top, path, plain) {
-            Ok(fd) => Directory { fd, path: path.to_owned() },
-            Err(Errno::NOENT) => return Ok(Resolved::Missing),
-            Err(Errno::LOOP) => match open_inside(&self.top, path, INSIDE) {
-                Ok(fd) => Directory { path: self.real_path(&fd)?, fd },
-                Err(Errno::NOENT) => return Ok(Resolved::Missing),
-                Err(errno) => return Err(errno).attempt(format_args!("openat2({path:?})")),
-            },
-            Err(errno) => return Err(errno).attempt(format_args!("openat2({path:?})")),
-        };
-        let directory = Rc::new(directory);
-        self.recent = Some((path.to_owned(), Rc::clone(&directory)));
-        Ok(Resolved::Directory(directory))
     }
 
     /// Where a directory lies that was reached through symlinks: `..` by `..` to the top would
@@ -127,7 +123,8 @@ impl Root {
         };
         let (top, path) = (of(self.top.as_fd())?, of(fd.as_fd())?);
         let below = path.strip_prefix(&top).map(Path::to_owned);
-        below.map_err(|_| Error::new(format_args!("readlink({path:?})"), "lies outside of the root"))
+        below
+            .map_err(|_| Error::new(format_args!("readlink({path:?})"), "lies outside of the root"))
     }
 }
 

@@ -75,13 +75,19 @@ fn numbers_in_records(records: &Records) -> io::Result<Vec<u64>> {
     let in_turn = listed.zip(keys.iter().cycle());
     in_turn
         .map(|((key, value), expected)| {
-            if key == *expected { decimal(value, "GNU.sparse") } else { Err(invalid("malformed sparse map")) }
+            if key == *expected {
+                decimal(value, "GNU.sparse")
+            } else {
+                Err(invalid("malformed sparse map"))
+            }
         })
         .collect()
 }
 
 /// `COUNT\n` and then `OFFSET\nLENGTH\n` for each segment, filled up to whole blocks.
-fn numbers_before_data(mut next_block: impl FnMut() -> io::Result<[u8; 512]>) -> io::Result<Vec<u64>> {
+fn numbers_before_data(
+    mut next_block: impl FnMut() -> io::Result<[u8; 512]>,
+) -> io::Result<Vec<u64>> {
     let (mut numbers, mut text, mut wanted) = (Vec::new(), Vec::new(), None);
     while wanted.is_none_or(|wanted| numbers.len() < wanted) {
         for byte in next_block()? {
@@ -133,7 +139,8 @@ mod tests {
         let mut text = format!("100\n{map}").into_bytes();
         text.resize(text.len().next_multiple_of(512), 0);
         let mut blocks = text.chunks_exact(512);
-        let numbers = numbers_before_data(|| Ok(blocks.next().unwrap().try_into().unwrap())).unwrap();
+        let numbers =
+            numbers_before_data(|| Ok(blocks.next().unwrap().try_into().unwrap())).unwrap();
         assert_eq!((numbers.len(), numbers[198], numbers[199]), (200, 99_000, 10));
         assert!(blocks.next().is_none());
     }

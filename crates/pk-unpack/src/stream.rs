@@ -55,21 +55,17 @@ fn died() -> Error {
     Error::new("pthread_join", "a thread panicked")
 }
 
-fn inflate(
-    layer: &Layer,
-    progress: impl Fn(u64),
-    outputs: [&SyncSender<Chunk>; 2],
-) -> Result<()> {
+fn inflate(layer: &Layer, progress: impl Fn(u64), outputs: [&SyncSender<Chunk>; 2]) -> Result<()> {
     // Where nothing is compressed, the tar is the blob.
-    let is_tar = |stated: &&Digest| {
-        layer.compression == Compression::Plain && **stated == layer.diff_id
-    };
+    let is_tar =
+        |stated: &&Digest| layer.compression == Compression::Plain && **stated == layer.diff_id;
     let stated = layer.digest.as_ref().filter(|stated| !is_tar(stated));
     let hash = stated.map(Hash::like).transpose()?;
     let mut blob = Checked { blob: layer.blob.clone(), hash, progress };
     let pumped = pump(layer.compression, &mut blob, outputs);
     // What comes after the compressed data, or after an error, belongs to the digest as well.
-    let rest = if stated.is_some() { io::copy(&mut blob, &mut io::sink()).map(drop) } else { Ok(()) };
+    let rest =
+        if stated.is_some() { io::copy(&mut blob, &mut io::sink()).map(drop) } else { Ok(()) };
     if let (Some(hash), Some(stated), Ok(())) = (blob.hash, stated, &rest) {
         hash.check(stated, &layer.name())?;
     }
@@ -87,7 +83,9 @@ fn pump(
         let mut chunk = Vec::with_capacity(CHUNK);
         tar.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)?;
         let chunk = Chunk::new(chunk);
-        if chunk.is_empty() || outputs.iter().any(|output| output.send(Chunk::clone(&chunk)).is_err()) {
+        if chunk.is_empty()
+            || outputs.iter().any(|output| output.send(Chunk::clone(&chunk)).is_err())
+        {
             return Ok(());
         }
     }
