@@ -145,7 +145,7 @@ fn add_layers(
             format!(
                 "{name}: openat2(RESOLVE_IN_ROOT), openat(O_CREAT|O_EXCL), write(), fchown(), …"
             ),
-            format!("{tar} | tar --xattrs --numeric-owner -xpC {}", partial.display()),
+            format!("{tar} | tar --xattrs-include=* --numeric-owner -xpC {}", partial.display()),
             move |state| {
                 let tree = &mut begun(state).tree;
                 stream::read(&layer, |count| bar.inc(count), |tar| tree.apply(&name, tar))
