@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_length_ends_a_record() {
-        let records = Records::parse(b"16 a=x\n9 path=y\n11 path=etc\n7 uid=\n").unwrap();
+        let records = Records::parse(b"16 a=x\n9 path=y\n12 path=etc\n7 uid=\n").unwrap();
         let expected: [(&[u8], Option<&[u8]>); 4] =
             [(b"a", Some(b"x\n9 path=y")), (b"path", Some(b"etc")), (b"uid", None), (b"gid", None)];
         for (key, value) in expected {

@@ -148,10 +148,10 @@ mod tests {
     #[test]
     fn maps_in_records() {
         let table: [(&[u8], Option<&[u64]>); 4] = [
-            (b"25 GNU.sparse.map=1,2,3,4\n", Some(&[1, 2, 3, 4])),
+            (b"26 GNU.sparse.map=1,2,3,4\n", Some(&[1, 2, 3, 4])),
             (b"23 GNU.sparse.offset=1\n25 GNU.sparse.numbytes=2\n", Some(&[1, 2])),
             (b"25 GNU.sparse.numbytes=2\n23 GNU.sparse.offset=1\n", None),
-            (b"25 GNU.sparse.map=1,x,3,4\n", None),
+            (b"26 GNU.sparse.map=1,x,3,4\n", None),
         ];
         for (bytes, expected) in table {
             let numbers = Records::parse(bytes).and_then(|records| numbers_in_records(&records));

@@ -62,6 +62,10 @@ pub fn whiteout(path: &str) -> Item {
 }
 
 impl Item {
+    pub fn name(&self) -> String {
+        String::from_utf8_lossy(&self.path).into_owned()
+    }
+
     pub fn mode(self, mode: u32) -> Self {
         Self { mode, ..self }
     }
