@@ -1,18 +1,17 @@
 //! Archives: where the named parts of an image lie, in a tar or in a directory.
 
+use crate::blob::Blob;
 use crate::compression::Compression;
-use crate::entry::{Entries, Kind, Skip};
+use crate::entry::{Entries, Kind};
 use pk::{Attempt, Error, Result};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 
 /// What IMAGE turned out to be.
 pub enum Source {
@@ -32,7 +31,7 @@ pub struct Archive {
 
 enum Place {
     Directory(OwnedFd),
-    Tar { file: Arc<File>, members: HashMap<Vec<u8>, Member> },
+    Tar { whole: Blob, members: HashMap<Vec<u8>, Member> },
 }
 
 enum Member {
@@ -42,15 +41,6 @@ enum Member {
     },
     /// Another member, by its path. Docker linked layers that two images share.
     Link(Vec<u8>),
-}
-
-/// A part of an archive. It reads by position, so that several can be read at once.
-#[derive(Clone, Debug)]
-pub struct Blob {
-    file: Arc<File>,
-    offset: u64,
-    size: u64,
-    position: u64,
 }
 
 /// Bytes in a JSON document.
@@ -104,8 +94,7 @@ impl Archive {
     }
 
     fn of_tar(blob: Blob, name: String) -> Result<Self> {
-        let (file, size) = (Arc::clone(&blob.file), blob.size);
-        let mut entries = Entries::new(BufReader::new(blob));
+        let mut entries = Entries::new(BufReader::new(blob.clone()));
         let mut members = HashMap::new();
         loop {
             let entry = match entries.next_entry() {
@@ -120,7 +109,7 @@ impl Archive {
             let member = match entry.kind {
                 Kind::File { size: length, segments } => {
                     let offset = entries.position();
-                    if offset.checked_add(length).is_none_or(|end| end > size) {
+                    if offset.checked_add(length).is_none_or(|end| end > blob.size()) {
                         return Err(Error::new(name, format!("is truncated in {}", lossy(&path))));
                     }
                     if segments.len() != 1 || segments[0].length != length {
@@ -137,7 +126,7 @@ impl Archive {
                 return Err(Error::new(name, "has too many members for an image"));
             }
         }
-        Ok(Self { name, place: Place::Tar { file, members } })
+        Ok(Self { name, place: Place::Tar { whole: blob, members } })
     }
 
     /// What the user called this archive.
@@ -155,9 +144,9 @@ impl Archive {
 
     /// A part by its path in the archive, if it is there.
     pub fn blob(&self, path: &str) -> Result<Option<Blob>> {
-        let (file, members) = match &self.place {
+        let (whole, members) = match &self.place {
             Place::Directory(directory) => return self.blob_in(directory, path),
-            Place::Tar { file, members } => (file, members),
+            Place::Tar { whole, members } => (whole, members),
         };
         let mut wanted = normal(path.as_bytes(), b"");
         // As many links as the kernel follows.
@@ -166,7 +155,7 @@ impl Archive {
                 None => return Ok(None),
                 Some(Member::Link(target)) => wanted.clone_from(target),
                 Some(&Member::File { offset, size }) => {
-                    return Ok(Some(Blob { file: Arc::clone(file), offset, size, position: 0 }));
+                    return Ok(Some(whole.part(offset, size)));
                 }
             }
         }
@@ -197,7 +186,7 @@ impl Archive {
 
     /// A JSON document's bytes.
     pub fn document(&self, path: &str, blob: &mut Blob) -> Result<Vec<u8>> {
-        if blob.size > MOST_JSON {
+        if blob.size() > MOST_JSON {
             return Err(Error::new(self.part(path), "a JSON document larger than 4 MiB"));
         }
         let mut bytes = Vec::new();
@@ -208,56 +197,6 @@ impl Archive {
     /// How errors call a part.
     pub fn part(&self, path: &str) -> String {
         format!("{}: {path}", self.name)
-    }
-}
-
-impl Blob {
-    fn whole(file: File) -> io::Result<Self> {
-        let size = file.metadata()?.len();
-        Ok(Self { file: Arc::new(file), offset: 0, size, position: 0 })
-    }
-
-    /// Bytes in it.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// How it is compressed.
-    pub fn compression(&self) -> io::Result<Compression> {
-        let mut first = Vec::new();
-        self.clone().take(4).read_to_end(&mut first)?;
-        Ok(Compression::of(&first))
-    }
-}
-
-impl Read for Blob {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.size.saturating_sub(self.position)).unwrap_or(usize::MAX);
-        let length = buffer.len().min(left);
-        let length = self.file.read_at(&mut buffer[..length], self.offset + self.position)?;
-        self.position += length as u64;
-        Ok(length)
-    }
-}
-
-impl Seek for Blob {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-            SeekFrom::End(by) => self.size.checked_add_signed(by),
-        };
-        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
-    }
-}
-
-impl Skip for BufReader<Blob> {
-    fn skip(&mut self, count: u64) -> io::Result<u64> {
-        let here = self.stream_position()?;
-        let count = count.min(self.get_ref().size.saturating_sub(here));
-        self.seek_relative(count.cast_signed())?;
-        Ok(count)
     }
 }
 

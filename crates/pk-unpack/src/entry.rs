@@ -3,9 +3,10 @@
 //! The tar crate decodes the blocks; its iterator is not used, because it ends a PAX value at the
 //! first newline: an xattr that holds one would hide the records after it, or forge them.
 
-use crate::pax::{self, Records, invalid};
+use crate::metadata::{Metadata, number};
+use crate::pax::{Records, invalid};
 use crate::sparse::{self, Segment};
-use rustix::fs::{FileType, Timespec};
+use rustix::fs::FileType;
 use std::io::{self, BufRead, Read};
 use tar::{EntryType, Header};
 
@@ -31,18 +32,6 @@ pub enum Kind {
     Directory,
     /// A device, with its major and minor number, or a fifo.
     Node(FileType, u32, u32),
-}
-
-/// What a member says of itself besides its contents.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Metadata {
-    /// Permission bits with setuid, setgid and sticky.
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-    /// Left as it comes where nothing is known.
-    pub mtime: Option<Timespec>,
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// The entries of a tar archive, in one pass. The contents of the last one are read from here too.
@@ -225,7 +214,7 @@ impl<R: Skip> Entries<R> {
             // Whatever size the others state, no contents follow. Go's archive/tar reads so too.
             (self.left, self.filling) = (0, 0);
         }
-        Ok(Entry { path, kind, metadata: metadata(header, records)? })
+        Ok(Entry { path, kind, metadata: Metadata::of(header, records)? })
     }
 
     fn file(&mut self, header: &Header, records: &Records) -> io::Result<Kind> {
@@ -250,41 +239,6 @@ impl<R: Skip> Entries<R> {
         sparse::check(&segments, size, self.left)?;
         Ok(Kind::File { size, segments })
     }
-}
-
-fn metadata(header: &Header, records: &Records) -> io::Result<Metadata> {
-    let old = header.as_old();
-    let id = |key: &str, field: &[u8], value| -> io::Result<u32> {
-        let id = match records.number(key)? {
-            Some(id) => id,
-            None => number(field, value)?,
-        };
-        // The id -1 means "leave it" to chown(2).
-        let id = u32::try_from(id).ok().filter(|&id| id != u32::MAX);
-        id.ok_or_else(|| invalid(format!("{key} does not fit")))
-    };
-    let mtime = match records.get(b"mtime") {
-        Some(time) => pax::time(time)?,
-        // Times before 1970 are two's complement, which the tar crate gives as it is.
-        None => Timespec { tv_sec: number(&old.mtime, header.mtime())?.cast_signed(), tv_nsec: 0 },
-    };
-    let xattrs = records.iter().filter_map(|(key, value)| {
-        Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value.to_vec()))
-    });
-    Ok(Metadata {
-        mode: u32::try_from(number(&old.mode, header.mode().map(u64::from))? & 0o7777)
-            .unwrap_or_default(),
-        uid: id("uid", &old.uid, header.uid())?,
-        gid: id("gid", &old.gid, header.gid())?,
-        mtime: Some(mtime),
-        xattrs: xattrs.collect(),
-    })
-}
-
-/// A number in a header, which is 0 where the field was left blank.
-fn number(field: &[u8], value: io::Result<u64>) -> io::Result<u64> {
-    let blank = field.iter().all(|&byte| byte == 0 || byte == b' ');
-    if blank { Ok(0) } else { value }
 }
 
 /// A name from the place that says most: PAX, a GNU long name, the header.

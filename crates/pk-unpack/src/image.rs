@@ -1,6 +1,7 @@
 //! Images: the config and the layers that an archive's table of contents leads to.
 
-use crate::archive::{Archive, Blob};
+use crate::archive::Archive;
+use crate::blob::Blob;
 use crate::compression::Compression;
 use crate::digest::{self, Digest};
 use crate::platform::Platform;

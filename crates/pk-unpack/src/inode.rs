@@ -3,11 +3,11 @@
 //! The order is the kernel's: a change of owner clears setuid, setgid and file capabilities
 //! (`chown(2)`, `capabilities(7)`), and every change but that of the times could touch the times.
 
-use crate::entry::Metadata;
+use crate::metadata::Metadata;
 use pk::{Attempt, Result};
 use rustix::fs::{
-    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod, fchown,
-    fsetxattr, futimens, lsetxattr, utimensat,
+    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmod, chownat,
+    fchmod, fchown, fsetxattr, futimens, lsetxattr, openat, utimensat,
 };
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -79,8 +79,8 @@ pub fn set(file: impl AsFd, metadata: &Metadata, lost: &mut Lost) -> Result<()> 
     futimens(file, &times(metadata)).attempt("futimens")
 }
 
-/// Gives a symlink or a node, which cannot be opened, what [`set`] gives to a file. A node has got
-/// its mode when it was made; a symlink has none.
+/// Gives a symlink or a node, which cannot be opened, what [`set`] gives to a file, but no mode: a
+/// symlink has none.
 pub fn set_unopened(
     above: BorrowedFd,
     name: &OsStr,
@@ -96,6 +96,15 @@ pub fn set_unopened(
         lost.xattr(xattr, lsetxattr(&path, xattr, value, XattrFlags::empty()))?;
     }
     utimensat(above, name, &times(metadata), AtFlags::SYMLINK_NOFOLLOW).attempt("utimensat")
+}
+
+/// Gives a node its mode. `fchmodat(2)` would follow a symlink, and the call that need not is
+/// younger (Linux 6.6).
+pub fn set_mode_unopened(above: BorrowedFd, name: &OsStr, mode: u32) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = openat(above, name, flags, Mode::empty()).attempt("openat(O_PATH)")?;
+    let path = format!("/proc/self/fd/{}", node.as_raw_fd());
+    chmod(path, Mode::from_raw_mode(mode)).attempt("fchmod")
 }
 
 fn owner(metadata: &Metadata) -> (Option<Uid>, Option<Gid>) {

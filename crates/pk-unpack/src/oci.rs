@@ -1,7 +1,8 @@
 //! OCI image layouts: from the index to a manifest, and from there to config and layers. OCI image
 //! specification, "Image Layout", "Image Index", "Image Manifest".
 
-use crate::archive::{Archive, Blob};
+use crate::archive::Archive;
+use crate::blob::Blob;
 use crate::digest::{self, Digest};
 use crate::image::{self, Config, Image, Layer, Wanted, json};
 use crate::platform::Platform;

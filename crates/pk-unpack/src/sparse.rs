@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn the_map_before_the_data_may_fill_several_blocks() {
-        let map: String = (0..100).map(|n| format!("{}\n10\n", n * 1000)).collect();
-        let mut text = format!("100\n{map}").into_bytes();
+        let map: Vec<_> = (0..100).map(|n| format!("{}\n10\n", n * 1000)).collect();
+        let mut text = format!("100\n{}", map.concat()).into_bytes();
         text.resize(text.len().next_multiple_of(512), 0);
         let mut blocks = text.chunks_exact(512);
         let numbers =

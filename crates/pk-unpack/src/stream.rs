@@ -39,7 +39,9 @@ pub fn read(
         let inflating = scope.spawn(move || inflate(layer, progress, [&to_hash, &to_apply]));
         let hashing = scope.spawn(move || -> Result<Hash> {
             let mut hash = Hash::like(&layer.diff_id)?;
-            hashed.iter().for_each(|chunk| hash.update(&chunk));
+            for chunk in hashed {
+                hash.update(&chunk);
+            }
             Ok(hash)
         });
         let applied = apply(Chunks { receiver, chunk: Chunk::default(), at: 0 });

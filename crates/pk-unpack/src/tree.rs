@@ -1,8 +1,9 @@
 //! The tree that layers are applied to: each entry becomes a file, each whiteout hides some. OCI
 //! image specification, "Image Layer Filesystem Changeset", "Applying Changesets".
 
-use crate::entry::{Entries, Entry, Kind, Metadata, Skip};
+use crate::entry::{Entries, Entry, Kind, Skip};
 use crate::inode::{self, Lost};
+use crate::metadata::Metadata;
 use crate::removal;
 use crate::root::{Directory, Root};
 use crate::sparse::Segment;
@@ -21,6 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// A root filesystem in the making. Paths in it are real ones, from its root.
 pub struct Tree {
@@ -54,15 +56,20 @@ impl Tree {
         entries.finish().attempt(layer)
     }
 
-    /// Gives the directories what they are to have, and tells what could not be kept.
-    pub fn finish(&mut self) -> Result<&Lost> {
+    /// Gives the directories what they are to have.
+    pub fn finish(&mut self) -> Result<()> {
         // The lowest first: the mode of one above might keep us out.
         for (path, metadata) in self.directories.iter().rev() {
             let set = |directory| inode::set(directory, metadata, &mut self.lost);
             let given = self.root.reopen(path).attempt("openat2").and_then(set);
             given.map_err(|error| error.within(format_args!("{path:?}")))?;
         }
-        Ok(&self.lost)
+        Ok(())
+    }
+
+    /// What could not be kept.
+    pub fn lost(&self) -> &Lost {
+        &self.lost
     }
 
     fn apply_entry(&mut self, entry: Entry, entries: &mut Entries<impl Skip>) -> Result<()> {
@@ -157,9 +164,7 @@ impl Tree {
         device: u64,
         metadata: &Metadata,
     ) -> Result<()> {
-        // All of the mode arrives: the umask is 0.
-        let mode = Mode::from_raw_mode(metadata.mode);
-        let make = || mknodat(above, name, kind, mode, device);
+        let make = || mknodat(above, name, kind, Mode::RUSR | Mode::WUSR, device);
         match self.replacing(above, name, "mknodat", make) {
             Err(error) if error.errno() == Some(nix::errno::Errno::EPERM) => {
                 self.lost.device();
@@ -168,7 +173,8 @@ impl Tree {
             }
             result => {
                 result?;
-                inode::set_unopened(above.as_fd(), name, metadata, &mut self.lost)
+                inode::set_unopened(above.as_fd(), name, metadata, &mut self.lost)?;
+                inode::set_mode_unopened(above.as_fd(), name, metadata.mode)
             }
         }
     }
@@ -236,7 +242,7 @@ impl Tree {
 
     /// The directory that a whiteout lies in; none if the lower layers' one is no longer there:
     /// nothing, a file, or a symlink of this layer has taken its place.
-    fn whited_out(&mut self, path: &Path) -> Result<Option<std::rc::Rc<Directory>>> {
+    fn whited_out(&mut self, path: &Path) -> Result<Option<Rc<Directory>>> {
         let Some(directory) = self.root.directory(path)? else { return Ok(None) };
         if directory.path == path {
             return Ok(Some(directory));

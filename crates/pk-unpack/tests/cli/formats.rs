@@ -56,6 +56,8 @@ fn an_older_archive_is_read_with_tags_and_shared_layers() {
     place.unpack(&["--tag=b/c:1.0", "--config", "config", "image", "b"]);
     assert_eq!(place.read("b/etc/motd"), "lower\n");
     assert_eq!(place.read("config"), crate::images::config(&tars[..1]));
+    let mode = |name: &str| fs::metadata(place.path(name)).unwrap().permissions();
+    assert_eq!(mode("config"), mode("image"), "the umask holds");
     let hint = "hint: it has --tag a:latest, --tag b/c:1.0\n";
     place.refuse(&["image", "c"], 1, &format!("pk-unpack: image: holds several images\n{hint}"));
     let reason = "pk-unpack: image: holds no image with the tag \"x\"\n";

@@ -71,7 +71,7 @@ fn whiteouts_hide_lower_layers_only_in_any_order() {
         ),
     ];
     for (upper, expected) in table {
-        let shown: Vec<_> = upper.iter().map(|item| item.name()).collect();
+        let shown: Vec<_> = upper.iter().map(Item::name).collect();
         assert_eq!(names(&unpacked([&lower, upper])), expected, "{shown:?}");
     }
 }

@@ -6,6 +6,7 @@ use crate::images::{
 use crate::{Place, finish};
 use serde_json::json;
 use std::fs;
+use std::slice::from_ref;
 
 fn simple() -> Vec<u8> {
     layer([file("f", &"x".repeat(2000))])
@@ -112,7 +113,7 @@ fn wrong_digests() {
     let mut wrong = tar.clone();
     wrong[600] ^= 1;
 
-    let mut parts = oci(&[tar.clone()]);
+    let mut parts = oci(from_ref(&tar));
     *part(&mut parts, &format!("blobs/sha256/{name}")) = wrong.clone();
     let states =
         format!("its digest is sha256:{}, but the image states sha256:{name}", hex(&wrong));
@@ -121,7 +122,7 @@ fn wrong_digests() {
 
     // The blob is what it should be, the tar in it is not.
     let (mut parts, blob) = (Parts::default(), gzip(&tar));
-    let manifest = parts.image(&[blob.clone()], &[wrong.clone()]);
+    let manifest = parts.image(from_ref(&blob), from_ref(&wrong));
     parts.index(&[manifest]);
     let states =
         format!("its digest is sha256:{name}, but the image states sha256:{}", hex(&wrong));
@@ -132,7 +133,7 @@ fn wrong_digests() {
     let (mut parts, blob) = (Parts::default(), gzip(&tar));
     let mut other = blob.clone();
     *other.last_mut().unwrap() ^= 1;
-    let manifest = parts.image(&[blob.clone()], &[tar.clone()]);
+    let manifest = parts.image(from_ref(&blob), from_ref(&tar));
     parts.index(&[manifest]);
     *part(&mut parts, &format!("blobs/sha256/{}", hex(&blob))) = other.clone();
     let states =
@@ -150,7 +151,7 @@ fn wrong_digests() {
 #[test]
 fn what_is_named_but_not_there() {
     let tar = simple();
-    let mut parts = oci(&[tar.clone()]);
+    let mut parts = oci(from_ref(&tar));
     let path = format!("blobs/sha256/{}", hex(&tar));
     parts.0.retain(|(name, _)| *name != path);
     let manifest = &parts.0[1].0;

@@ -1,0 +1,128 @@
+//! The steps, and what they share.
+
+use crate::archive::Archive;
+use crate::image::Layer;
+use crate::interrupt;
+use crate::partial::{Partial, Place, Target};
+use crate::stream;
+use crate::tree::Tree;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use pk::{Error, Steps, quote};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+
+/// A tree in its partial directory, as long as the steps run.
+pub struct Unpacking {
+    tree: Tree,
+    partial: Partial,
+}
+
+/// Before the layers: a place for the tree.
+pub fn add_begin(steps: &mut Steps<Option<Unpacking>>, target: &Target) {
+    let (pattern, shown) = (target.pattern(), quote_pattern(target));
+    let (leftovers, target) = (target.clone(), target.clone());
+    steps.add(
+        "runs that were killed left these; one that lives holds the lock of its own",
+        format!("flock({pattern:?}, LOCK_EX|LOCK_NB), unlinkat()"),
+        format!("for d in {shown}; do flock -n \"$d\" rm -rf \"$d\"; done"),
+        move |_| leftovers.remove_leftovers(),
+    );
+    steps.add(
+        "all is made beside DIR and renamed at the end, so that DIR is whole or absent",
+        format!("mkdir({pattern:?}, 0700), flock(LOCK_EX)"),
+        format!("mktemp -d {}", shown.replace('?', "X")),
+        move |state| {
+            let place = Place::default();
+            interrupt::watch(&place)?;
+            let partial = Partial::create(&target, place)?;
+            let tree = Tree::new(partial.as_fd())?;
+            *state = Some(Unpacking { tree, partial });
+            Ok::<_, Error>(())
+        },
+    );
+}
+
+/// The layers, and then their directories.
+pub fn add_layers(
+    steps: &mut Steps<Option<Unpacking>>,
+    archive: &Archive,
+    layers: Vec<Layer>,
+    target: &Target,
+) {
+    let bar = progress_bar(layers.iter().map(|layer| layer.blob.size()).sum());
+    for layer in layers {
+        let (name, bar) = (layer.name(), bar.clone());
+        let tar = format!("{}{}", archive.command(&layer.path), layer.compression.command());
+        steps.add(
+            "the lowest layer first; what its .wh. files name is hidden in the ones below it",
+            format!(
+                "{name}: openat2(RESOLVE_IN_ROOT), openat(O_CREAT|O_EXCL), write(), fchown(), …"
+            ),
+            format!(
+                "{tar} | tar --xattrs-include='*' --numeric-owner -xpC {}",
+                quote_pattern(target)
+            ),
+            move |state| {
+                let tree = &mut begun(state).tree;
+                stream::read(&layer, |count| bar.inc(count), |tar| tree.apply(&name, tar))
+            },
+        );
+    }
+    steps.add(
+        "directories last: until now they had to be writable, and files made in them set their times",
+        "fchown(), fchmod(), fsetxattr(), futimens() of each directory",
+        "# tar does this at its end too",
+        move |state| {
+            bar.finish_and_clear();
+            begun(state).tree.finish()
+        },
+    );
+}
+
+/// After the layers: the tree becomes DIR, and what there is to say is said.
+pub fn add_end(steps: &mut Steps<Option<Unpacking>>, target: Target, digest: String) {
+    let (from, to) = (target.pattern(), target.path());
+    steps.add(
+        "all is there, and all digests are as the image states them",
+        format!("rename({from:?}, {to:?})"),
+        format!("mv -T {} {}", quote_pattern(&target), quote(&to)),
+        move |state| begun(state).partial.rename(&target),
+    );
+    steps.add(
+        "the digest of the manifest, or of the config where there is none",
+        format!("write(1, \"{digest}\\n\")"),
+        format!("echo {digest}"),
+        move |_| io::stdout().write_all(format!("{digest}\n").as_bytes()),
+    );
+    steps.add(
+        "what the caller has no right to keep, or the filesystem no means, is told in one line",
+        "write(2)",
+        "# tar tells each one",
+        |state| {
+            let lost = begun(state).tree.lost();
+            let line = format!("pk-unpack: {lost}\n");
+            if lost.is_nothing() { Ok(()) } else { io::stderr().write_all(line.as_bytes()) }
+        },
+    );
+}
+
+fn begun(state: &mut Option<Unpacking>) -> &mut Unpacking {
+    state.as_mut().expect("the steps that need it come after the one that makes it")
+}
+
+/// The partial directory as a shell finds it.
+fn quote_pattern(target: &Target) -> String {
+    let pattern = quote(target.pattern());
+    // Quoted, the question marks would be nothing but themselves.
+    match pattern.strip_suffix("??????'") {
+        Some(name) => format!("{name}'??????"),
+        None => pattern,
+    }
+}
+
+/// Counts bytes of the layers as they lie in the archive. It is seen on a terminal only.
+fn progress_bar(size: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {binary_bytes}/{binary_total_bytes} {eta}");
+    let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
+    bar.with_style(style.expect("a constant")).with_finish(ProgressFinish::AndClear)
+}
