@@ -270,3 +270,6 @@ fn once<T>(slot: &mut Option<T>, value: T) -> io::Result<()> {
 fn truncated() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "truncated")
 }
+
+#[cfg(test)]
+mod tests;

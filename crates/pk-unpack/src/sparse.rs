@@ -4,7 +4,7 @@ use crate::pax::{Records, decimal, invalid};
 use std::io;
 use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 
-/// A piece of a file that is stored; between the pieces are holes.
+/// A piece of a file that is stored, which is never empty; between the pieces are holes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Segment {
     pub offset: u64,
@@ -24,6 +24,8 @@ pub fn of_gnu(
     let mut add = |list: &[GnuSparseHeader]| -> io::Result<()> {
         for segment in list.iter().filter(|segment| !segment.is_empty()) {
             segments.push(Segment { offset: segment.offset()?, length: segment.length()? });
+            // A segment without length only marks the file's end.
+            segments.pop_if(|segment| segment.length == 0);
         }
         if segments.len() > MOST { Err(invalid("too many sparse segments")) } else { Ok(()) }
     };
@@ -61,7 +63,6 @@ pub fn of_pax(
         return Err(invalid("malformed sparse map"));
     }
     let segments = pairs.map(|pair| Segment { offset: pair[0], length: pair[1] });
-    // A segment without length only marks the file's end.
     let segments = segments.filter(|segment| segment.length > 0).collect();
     Ok(size.map(|size| (segments, size)))
 }

@@ -8,9 +8,10 @@ use rustix::fs::{XattrFlags, lgetxattr};
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink as link};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, symlink as link};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// An image of these layers, unpacked to `rootfs`.
 fn unpacked<const N: usize>(layers: [&[Item]; N]) -> Place {
@@ -121,6 +122,20 @@ fn what_is_there_gives_way() {
 }
 
 #[test]
+fn what_replaced_a_parent_is_the_parent() {
+    let place = unpacked([&[
+        directory("a"),
+        directory("b"),
+        file("a/x", ""),
+        symlink("a", "b"),
+        file("a/y", ""),
+        symlink("a", "c"),
+        file("a/z", ""),
+    ]]);
+    assert_eq!(names(&place), ["a", "b/", "b/y", "c/", "c/z"]);
+}
+
+#[test]
 fn parents_are_made_and_symlinks_stay_inside() {
     let outside = Place::new();
     let target = outside.path("deep");
@@ -179,6 +194,30 @@ fn names_are_bytes() {
     assert_eq!(place.read(format!("rootfs/{long}")), "long");
 }
 
+/// GNU tar writes all four formats; what it packs must come out, with its hole.
+#[test]
+fn sparse_files_stay_sparse() {
+    let source = Place::new();
+    let file = fs::File::create(source.path("sparse")).unwrap();
+    for (at, text) in [(0, "begin"), (1 << 20, "middle"), (5 << 20, "end")] {
+        file.write_all_at(text.as_bytes(), at).unwrap();
+    }
+    file.set_len(8 << 20).unwrap();
+    for format in
+        ["--format=gnu", "--sparse-version=0.0", "--sparse-version=0.1", "--sparse-version=1.0"]
+    {
+        let mut tar = Command::new("tar");
+        let tar = tar.args(["-cSf", "-", format, "sparse"]).current_dir(source.path(""));
+        let tar = tar.output().unwrap();
+        assert!(tar.status.success(), "{tar:?}");
+        let place = Place::with(&oci(&[tar.stdout]));
+        place.unpack(&["image", "rootfs"]);
+        let contents = |place: &Place, name| fs::read(place.path(name)).unwrap();
+        assert!(contents(&place, "rootfs/sparse") == contents(&source, "sparse"), "{format}");
+        assert!(stat(&place, "rootfs/sparse").blocks() * 512 < 1 << 20, "{format}");
+    }
+}
+
 #[test]
 fn extended_attributes_are_kept() {
     let place = Place::new();
@@ -234,7 +273,8 @@ fn root_keeps_owners_devices_and_capabilities() {
 #[test]
 fn an_ordinary_user_is_told_what_could_not_be_kept() {
     let place = Place::with(&oci(&[layer([
-        directory("d").mode(0o500).owner(0, 0),
+        directory("d").mode(0).owner(0, 0),
+        directory("d/d").owner(0, 0),
         file("d/f", "").owner(0, 0),
         null("null").owner(65534, 65534),
         file("mine", "").mode(0o4755).owner(65534, 65534).record("SCHILY.xattr.security.x", "1"),
@@ -244,13 +284,13 @@ fn an_ordinary_user_is_told_what_could_not_be_kept() {
     }
     let mut command = place.command(&["image", "rootfs"]);
     let outcome = finish(command.uid(65534).gid(65534), b"");
-    let line = "pk-unpack: could not be kept as they are: 2 owners, 1 devices (now empty files), \
+    let line = "pk-unpack: could not be kept as they are: 3 owners, 1 devices (now empty files), \
         1 extended attributes\n";
     assert_eq!((outcome.status, outcome.stderr.as_str()), (Some(0), line));
     let null = stat(&place, "rootfs/null");
     assert_eq!((null.is_file(), null.len(), null.uid()), (true, 0, 65534));
     assert_eq!(stat(&place, "rootfs/mine").mode(), 0o104_755);
-    assert_eq!(stat(&place, "rootfs/d").mode(), 0o40500);
+    assert_eq!(stat(&place, "rootfs/d").mode(), 0o40000);
 }
 
 #[test]
