@@ -23,7 +23,9 @@ pub fn watch(place: &Place) -> Result<()> {
     }
     signals.thread_block().attempt("pthread_sigmask(SIG_BLOCK)")?;
     let place = Place::clone(place);
+    // A tree is removed level by level, each in a call of its own.
     thread::Builder::new()
+        .stack_size(8 << 20)
         .spawn(move || {
             let Ok(signal) = signals.wait() else { return };
             // What the main thread does meanwhile fails soon, for want of its directories. It

@@ -7,7 +7,7 @@ use crate::removal;
 use pk::{Attempt, Error, Result};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, fremovexattr, fstat, openat};
 use rustix::io::Errno;
-use rustix::process::geteuid;
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, Permissions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -120,6 +120,10 @@ const LETTERS: usize = 6;
 impl Partial {
     /// Makes it beside `target`, and notes it in `place`.
     pub fn create(target: &Target, place: Place) -> Result<Self> {
+        // To remove a tree takes an open descriptor for each level of it.
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit { current: limit.maximum, ..limit };
+        setrlimit(Resource::Nofile, raised).attempt("setrlimit(RLIMIT_NOFILE)")?;
         let prefix = target.prefix();
         loop {
             let mut noted = place.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@ use crate::images::{
 use crate::{Place, finish};
 use serde_json::json;
 use std::fs;
+use std::process::Command;
 use std::slice::from_ref;
 
 fn simple() -> Vec<u8> {
@@ -218,4 +219,17 @@ fn a_hard_link_through_a_symlink_stays_inside() {
     let reason = "linkat(\"out/secret\"): No such file or directory";
     let line = format!("pk-unpack: layer {short}: \"x\": {reason}\n");
     Place::with(&oci(&[tar])).refuse(&["image", "rootfs"], 1, &line);
+}
+
+#[test]
+fn a_deep_tree_is_removed() {
+    let deep = "d/".repeat(2000);
+    let tar = layer([directory("x").record("path", &deep), file("../x", "")]);
+    let place = Place::with(&oci(&[tar]));
+    let script = "ulimit -Sn 64; exec \"$0\" image rootfs";
+    let mut shell = Command::new("sh");
+    let shell = shell.args(["-c", script, env!("CARGO_BIN_EXE_pk-unpack")]);
+    let outcome = finish(shell.current_dir(place.path("")), b"");
+    assert!(outcome.stderr.contains("may lead out"), "{outcome:?}");
+    assert_eq!(place.names(""), ["image"]);
 }
