@@ -51,6 +51,11 @@ impl Target {
             if entries.next().is_some() {
                 return Err(Error::new(path.display(), "exists and is not empty"));
             }
+            if std::env::current_dir().is_ok_and(|here| here == path) {
+                let hint = "run it from the directory above".to_owned();
+                let reason = "is the working directory, and would be replaced by another one";
+                return Err(Error::new(path.display(), reason).hint(hint));
+            }
             let device = |path| fs::metadata(path).map(|metadata| metadata.dev());
             if device(parent).attempt("stat")? != device(&path).attempt("stat")? {
                 let hint = "name a directory that does not exist yet, inside of it".to_owned();
@@ -140,8 +145,9 @@ impl Partial {
             if fstat(&directory).attempt("fstat")?.st_nlink == 0 {
                 continue;
             }
-            // Or every directory of the image would have the rights that DIR's parent passes on.
+            // What DIR's parent passes on to all that is made in it is no part of the image.
             let _ = fremovexattr(&directory, "system.posix_acl_default");
+            let _ = fremovexattr(&directory, "system.posix_acl_access");
             *noted = Some(made.keep());
             drop(noted);
             return Ok(Self { directory, place });

@@ -4,7 +4,7 @@ use crate::images::{
     Item, directory, fifo, file, hard_link, layer, null, oci, owner, symlink, whiteout,
 };
 use crate::{Place, finish, is_root};
-use rustix::fs::{XattrFlags, lgetxattr};
+use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lsetxattr};
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::OsStrExt;
@@ -222,7 +222,7 @@ fn sparse_files_stay_sparse() {
 fn extended_attributes_are_kept() {
     let place = Place::new();
     place.write("probe", b"");
-    let probe = rustix::fs::lsetxattr(place.path("probe"), "user.x", b"", XattrFlags::empty());
+    let probe = lsetxattr(place.path("probe"), "user.x", b"", XattrFlags::empty());
     if probe.is_err() {
         return println!("SKIP {}: no user xattrs on this filesystem", place.path("").display());
     }
@@ -238,6 +238,25 @@ fn extended_attributes_are_kept() {
     };
     assert_eq!(get("rootfs/d", "user.d"), b"1");
     assert_eq!(get("rootfs/f", "user.x"), value);
+}
+
+/// An access control list by which a directory lets user 1234 read all that is made in it.
+const DEFAULT_ACL: &[u8] = b"\x02\0\0\0\
+    \x01\0\x07\0\xff\xff\xff\xff\x02\0\x04\0\xd2\x04\0\0\x04\0\x05\0\xff\xff\xff\xff\
+    \x10\0\x05\0\xff\xff\xff\xff\x20\0\x05\0\xff\xff\xff\xff";
+
+#[test]
+fn what_the_parent_passes_on_is_no_part_of_the_image() {
+    let place = Place::with(&oci(&[layer([directory("d"), file("d/f", "")])]));
+    let acl = "system.posix_acl_default";
+    if lsetxattr(place.path(""), acl, DEFAULT_ACL, XattrFlags::empty()).is_err() {
+        return println!("SKIP {}: no ACLs on this filesystem", place.path("").display());
+    }
+    place.unpack(&["image", "rootfs"]);
+    for name in ["rootfs", "rootfs/d", "rootfs/d/f"] {
+        let path = place.path(name);
+        assert_eq!(llistxattr(&path, [0; 0].as_mut_slice()), Ok(0), "{name}");
+    }
 }
 
 #[test]

@@ -59,6 +59,16 @@ fn a_directory_that_is_in_the_way() {
 }
 
 #[test]
+fn the_working_directory() {
+    let place = Place::new();
+    let path = fs::canonicalize(place.path("")).unwrap();
+    let reason = "is the working directory, and would be replaced by another one";
+    let hint = "hint: run it from the directory above";
+    let line = format!("pk-unpack: {}: {reason}\n{hint}\n", path.display());
+    place.refuse(&["/dev/null", "."], 1, &line);
+}
+
+#[test]
 fn what_is_no_image() {
     let place = Place::new();
     place.write("text", &b"no tar".repeat(1000));
