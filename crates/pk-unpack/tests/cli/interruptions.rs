@@ -6,18 +6,21 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 /// A run that has begun, and still has much to do.
-fn begun(place: &Place) -> Child {
+fn begun(place: &Place, trap: &str) -> Child {
     let tars = [layer([file("f", "x"), file("zeros", &"\0".repeat(64 << 20))])];
     let mut parts = Parts::default();
     let manifest = parts.image(&[zstd(&tars[0])], &tars);
     parts.index(&[manifest]);
     place.write("image", &parts.tar());
-    let mut child = place.command(&["image", "rootfs"]).stderr(Stdio::piped()).spawn().unwrap();
+    let script = format!("{trap} exec \"$0\" image rootfs");
+    let mut shell = Command::new("sh");
+    let shell = shell.args(["-c", &script, env!("CARGO_BIN_EXE_pk-unpack")]);
+    let mut child = shell.current_dir(place.path("")).stdout(Stdio::null()).spawn().unwrap();
     while place.names("").len() == 1 && child.try_wait().unwrap().is_none() {
         sleep(Duration::from_millis(1));
     }
@@ -34,16 +37,24 @@ fn end(child: &mut Child, signal: Signal) -> (Option<i32>, Option<i32>) {
 fn signals_remove_the_partial_directory() {
     for (signal, status) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let place = Place::new();
-        let mut child = begun(&place);
+        let mut child = begun(&place, "");
         assert_eq!(end(&mut child, signal), (Some(status), None));
         assert_eq!(place.names(""), ["image"]);
     }
 }
 
 #[test]
+fn ignored_signals_stay_ignored() {
+    let place = Place::new();
+    let mut child = begun(&place, "trap '' HUP;");
+    assert_eq!(end(&mut child, Signal::HUP), (Some(0), None));
+    assert_eq!(place.names(""), ["image", "rootfs"]);
+}
+
+#[test]
 fn the_next_run_removes_what_a_killed_one_left() {
     let place = Place::new();
-    let mut child = begun(&place);
+    let mut child = begun(&place, "");
     assert_eq!(end(&mut child, Signal::KILL), (None, Some(9)));
     assert_eq!(place.names("").len(), 2);
 
