@@ -8,13 +8,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Refuses the mount namespace of PID 1, which is the host's as far as can be seen from here.
-pub fn check_own_mount_namespace() -> Result<()> {
+pub fn check_own_mount_namespace(call: &str) -> Result<()> {
     // A PID 1 takes its namespace along when it ends.
     if fs::read_link("/proc/self").attempt("readlink(\"/proc/self\")")? == Path::new("1") {
         return Ok(());
     }
     if shares_with_init()? {
-        return Err(Error::new("mount namespace", "is the host's own, and so would the mounts be")
+        return Err(Error::new(call, "this is the host's mount namespace, and mounts stay there")
             .hint("put pk-ns --mount in front, or unshare --mount".to_owned()));
     }
     Ok(())

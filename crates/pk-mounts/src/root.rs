@@ -60,8 +60,8 @@ impl Root {
 
     /// Refuses to mount where others would see it.
     pub fn check_private(&self) -> Result<()> {
-        check_own_mount_namespace()?;
         let call = format!("move_mount({:?})", self.path);
+        check_own_mount_namespace(&call)?;
         let flags = StatxFlags::MNT_ID;
         let status = statx(&self.directory, "", AtFlags::EMPTY_PATH, flags).attempt(&call)?;
         let mounts =
