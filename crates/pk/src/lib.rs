@@ -36,6 +36,14 @@ macro_rules! main {
         extern "C" fn main() -> i32 {
             $crate::run(&$tool, $steps)
         }
+
+        // The test harness brings a `main` of its own; without this, all that only the steps use
+        // would be dead code to it.
+        #[cfg(test)]
+        #[allow(dead_code)]
+        fn main_outside_of_tests() -> ! {
+            $crate::run(&$tool, $steps)
+        }
     };
 }
 
