@@ -16,7 +16,7 @@ pub fn enter(place: &Place, limits: &Limits, prog: Prog) -> Result<Steps<State>>
     let mut steps = Steps::new(State::default());
     let is_anonymous = matches!(place.name, Name::Anonymous(_));
     if is_anonymous {
-        sweep(&mut steps, place.siblings(&hierarchies, &parts));
+        sweep(&mut steps, place.siblings(&hierarchies, &parts)?);
     }
     for part in &parts {
         make(&mut steps, part, is_anonymous);

@@ -29,6 +29,8 @@ pub enum Controller {
 }
 
 impl Controller {
+    pub const ALL: [Self; 5] = [Self::Cpu, Self::Cpuset, Self::Io, Self::Memory, Self::Pids];
+
     /// The kernel's name for it. v2 renamed one (`cgroup-v2.rst`, "IO").
     pub fn name(self, version: Version) -> &'static str {
         match (self, version) {

@@ -66,7 +66,7 @@ impl Place {
     pub fn existing(&self, hierarchies: &[Hierarchy]) -> Result<Vec<PathBuf>> {
         let home = home(hierarchies)?;
         let mut looked = Vec::new();
-        for hierarchy in hierarchies {
+        for hierarchy in hierarchies.iter().filter(|hierarchy| is_used(hierarchy, home)) {
             if let Ok(parent) = self.parent(hierarchy, &[]) {
                 let at = if std::ptr::eq(hierarchy, home) { 0 } else { looked.len() };
                 looked.insert(at, parent.join(self.name.as_str()));
@@ -84,15 +84,16 @@ impl Place {
 
     /// The groups below which an earlier anonymous group may have been left: everywhere where one
     /// like this would be made.
-    pub fn siblings(&self, hierarchies: &[Hierarchy], parts: &[Part]) -> Vec<PathBuf> {
+    pub fn siblings(&self, hierarchies: &[Hierarchy], parts: &[Part]) -> Result<Vec<PathBuf>> {
+        let home = home(hierarchies)?;
         let parents = parts.iter().filter_map(|part| part.directory.parent().map(Path::to_owned));
         let mut parents: Vec<PathBuf> = parents.collect();
-        for hierarchy in hierarchies {
+        for hierarchy in hierarchies.iter().filter(|hierarchy| is_used(hierarchy, home)) {
             parents.extend(self.parent(hierarchy, &[]));
         }
         parents.sort();
         parents.dedup();
-        parents
+        Ok(parents)
     }
 
     fn exists(&self, hierarchy: &Hierarchy) -> bool {
@@ -161,6 +162,11 @@ fn home(hierarchies: &[Hierarchy]) -> Result<&Hierarchy> {
         .or_else(|| hierarchies.iter().find(named("pids")))
         .or(hierarchies.first())
         .ok_or_else(|| Error::new("/proc/self/mountinfo", "no cgroup file system is mounted"))
+}
+
+/// Whether a group can have a part in this hierarchy: others, such as v1's `devices`, limit nothing.
+fn is_used(hierarchy: &Hierarchy, home: &Hierarchy) -> bool {
+    std::ptr::eq(hierarchy, home) || Controller::ALL.iter().any(|&one| hierarchy.has(one))
 }
 
 /// A group and those above it, up to the mount point.
@@ -242,3 +248,6 @@ fn missing(controller: Controller, option: &str, hierarchies: &[Hierarchy]) -> E
     let names = if old == new { new.to_owned() } else { format!("{new} (v1: {old})") };
     Error::new(option, format_args!("no {names} controller")).hint(looked)
 }
+
+#[cfg(test)]
+mod tests;

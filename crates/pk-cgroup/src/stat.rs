@@ -3,7 +3,7 @@
 //! Sizes are bytes, times microseconds, `cpus` processors; `null` is "no limit". What the group
 //! is not made for (a controller that no limit asked for) is left out.
 
-use crate::hierarchy::Version;
+use crate::quantity::Limit;
 use pk::{Attempt, Result};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -47,6 +47,10 @@ const FILES: [&str; 32] = [
     "cpuset.effective_cpus",
 ];
 
+/// v1 has no word for "no limit" on memory: it counts pages, and shows the highest count that it
+/// can hold in bytes (`PAGE_COUNTER_MAX`), with pages of 64 KiB the lowest.
+const NO_LIMIT_OF_V1: u64 = i64::MAX as u64 / 65536 * 65536;
+
 /// The contents of a group's files by name.
 #[derive(Debug, Default)]
 pub struct Contents(BTreeMap<String, String>);
@@ -55,11 +59,8 @@ pub struct Contents(BTreeMap<String, String>);
 pub fn files(directories: &[PathBuf]) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = Vec::new();
     for directory in directories {
-        let version = match directory.join("cgroup.events").exists() {
-            true => Version::V2,
-            false => Version::V1,
-        };
-        for name in FILES.iter().filter(|&&name| name != "cpu.stat" || version == Version::V2) {
+        let is_v2 = directory.join("cgroup.events").exists();
+        for name in FILES.iter().filter(|&&name| name != "cpu.stat" || is_v2) {
             let is_new = !files.iter().any(|file| file.ends_with(name));
             if is_new && directory.join(name).exists() {
                 files.push(directory.join(name));
@@ -108,15 +109,15 @@ impl Contents {
         self.0.get(file).map(|text| text.trim())
     }
 
-    /// A number; `Some(None)` is no limit. v1 has no word for that: it counts pages and shows the
-    /// highest count of them in bytes (`PAGE_COUNTER_MAX`), or -1.
-    fn number(&self, file: &str) -> Option<Option<u64>> {
-        let text = self.text(file)?;
-        if text == "max" || text == "-1" {
-            return Some(None);
+    /// A number or no limit.
+    fn limit(&self, file: &str) -> Option<Limit> {
+        match self.text(file)? {
+            "max" | "-1" => Some(Limit::Max),
+            text => match text.parse().ok()? {
+                NO_LIMIT_OF_V1.. => Some(Limit::Max),
+                number => Some(Limit::At(number)),
+            },
         }
-        const HIGHEST: u64 = i64::MAX as u64 / 65536 * 65536;
-        text.parse().ok().map(|number| Some(number).filter(|&number| number < HIGHEST))
     }
 
     /// The number after a word, in a file of lines `WORD NUMBER`.
@@ -137,15 +138,15 @@ impl Contents {
 
     fn usage_and_limit(&self, usage: &str, limit: &str) -> Map<String, Value> {
         let mut values = Map::new();
-        put(&mut values, "usage", self.number(usage));
-        put(&mut values, "limit", self.number(limit));
+        put(&mut values, "usage", self.limit(usage));
+        put(&mut values, "limit", self.limit(limit));
         values
     }
 
     fn memory(&self) -> Map<String, Value> {
         let mut values = self.usage_and_limit("memory.current", "memory.max");
         values.append(&mut self.usage_and_limit("memory.usage_in_bytes", "memory.limit_in_bytes"));
-        let peak = self.number("memory.peak").or_else(|| self.number("memory.max_usage_in_bytes"));
+        let peak = self.limit("memory.peak").or_else(|| self.limit("memory.max_usage_in_bytes"));
         put(&mut values, "peak", peak);
         let kills = self.keyed("memory.events", "oom_kill ");
         put(
@@ -158,9 +159,9 @@ impl Contents {
 
     /// Memory and swap together, which v2 counts apart.
     fn memory_swap(&self) -> Map<String, Value> {
-        let sum = |memory, swap| {
-            let (memory, swap) = (self.number(memory)?, self.number(swap)?);
-            Some(memory.zip(swap).map(|(memory, swap)| memory.saturating_add(swap)))
+        let sum = |memory, swap| match (self.limit(memory)?, self.limit(swap)?) {
+            (Limit::At(memory), Limit::At(swap)) => Some(Limit::At(memory.saturating_add(swap))),
+            _ => Some(Limit::Max),
         };
         let (usage, limit) = ("memory.memsw.usage_in_bytes", "memory.memsw.limit_in_bytes");
         let mut values = self.usage_and_limit(usage, limit);
@@ -185,13 +186,13 @@ impl Contents {
     }
 
     /// Quota by period, in processors.
-    fn cpus(&self) -> Option<Option<f64>> {
+    fn cpus(&self) -> Option<Value> {
         let (quota, period) = match self.text("cpu.max") {
             Some(text) => text.split_once(' ')?,
             None => (self.text("cpu.cfs_quota_us")?, self.text("cpu.cfs_period_us")?),
         };
         let (quota, period): (Option<f64>, f64) = (quota.parse().ok(), period.parse().ok()?);
-        Some(quota.filter(|&quota| quota > 0.0).map(|quota| quota / period))
+        Some(json!(quota.filter(|&quota| quota > 0.0).map(|quota| quota / period)))
     }
 
     /// The limits of each device, by its number, in the words of `--io-max`.
@@ -217,6 +218,15 @@ impl Contents {
             }
         }
         devices.into_iter().map(|(device, limits)| (device.to_owned(), json!(limits))).collect()
+    }
+}
+
+impl From<Limit> for Value {
+    fn from(limit: Limit) -> Self {
+        match limit {
+            Limit::At(number) => json!(number),
+            Limit::Max => Self::Null,
+        }
     }
 }
 
