@@ -69,6 +69,9 @@ fn memory() -> Limits {
     limits(Some("1M"), None, None)
 }
 
+/// Our own group, the limits, the parent chosen, and what is handed on by which group.
+type Row<'a> = (&'a str, &'a str, Limits, &'a str, &'a [(&'a str, &'a str)]);
+
 fn pids() -> Limits {
     limits(None, Some("3"), None)
 }
@@ -79,7 +82,7 @@ fn an_anonymous_group_of_v2_goes_to_the_nearest_ancestor_that_can() {
     fake.group("a", "memory pids", "memory", "")
         .group("a/b", "memory", "", "")
         .group("a/b/c", "", "", "7\n");
-    let table: &[(&str, &str, Limits, &str, &[(&str, &str)])] = &[
+    let table: &[Row] = &[
         ("no limit: inside our own", "a/b/c", Limits::default(), "a/b/c", &[]),
         ("not handed on to our own", "a/b/c", memory(), "a/b", &[("a/b", "+memory")]),
         ("nor to the one above", "a/b/c", pids(), "a", &[("a", "+pids")]),
