@@ -3,6 +3,7 @@
 use crate::quantity::{Limit, Size};
 use pk::{Attempt, Error, Result};
 use rustix::fs::{FileType, major, minor, stat};
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -21,6 +22,15 @@ pub const KEYS: [&str; 4] = ["rbps", "wbps", "riops", "wiops"];
 enum Device {
     Path(PathBuf),
     Number(u32, u32),
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{path:?}"),
+            Self::Number(major, minor) => write!(f, "{major}:{minor}"),
+        }
+    }
 }
 
 impl FromStr for IoMax {
@@ -63,10 +73,8 @@ impl IoMax {
             Device::Path(path) => {
                 let found = stat(path).attempt(format_args!("--io-max: stat({path:?})"))?;
                 if FileType::from_raw_mode(found.st_mode) != FileType::BlockDevice {
-                    return Err(Error::usage(
-                        format_args!("--io-max {path:?}"),
-                        "is no block device",
-                    ));
+                    let option = format_args!("--io-max {path:?}");
+                    return Err(Error::usage(option, "is no block device"));
                 }
                 (major(found.st_rdev), minor(found.st_rdev))
             }
@@ -77,10 +85,8 @@ impl IoMax {
         let directory = PathBuf::from(format!("/sys/dev/block/{name}"));
         if directory.join("partition").exists() {
             let disk = std::fs::read_to_string(directory.join("../dev")).unwrap_or_default();
-            let error = Error::usage(
-                format_args!("--io-max {name}"),
-                "is a partition; only whole disks can be limited",
-            );
+            let reason = "is a partition; only whole disks can be limited";
+            let error = Error::usage(format_args!("--io-max {}", self.device), reason);
             return Err(error.hint(format!("its disk is {}", disk.trim())));
         }
         Ok(name)

@@ -85,7 +85,11 @@ impl Group {
     /// Moves this process into the group.
     pub fn enter(&mut self, part: &Part) -> Result<()> {
         // "0" is the writing process itself, in whichever PID namespace (cgroup_procs_write).
-        directory::write(&part.directory.join("cgroup.procs"), "0")?;
+        directory::write(&part.directory.join("cgroup.procs"), "0").map_err(|error| {
+            let kind = std::fs::read_to_string(part.directory.join("cgroup.type"));
+            let kind = kind.ok().filter(|kind| kind.trim() != "domain");
+            error.hint(kind.map(|kind| format!("its cgroup.type is {:?}", kind.trim())))
+        })?;
         self.left.extend(part.own.clone());
         Ok(())
     }
@@ -178,17 +182,20 @@ fn why_not_set(directory: &Path, setting: &Setting) -> Option<String> {
 }
 
 /// Hands controllers on to the groups below one of v2.
+///
+/// Not by one that holds processes, although the kernel lets it hand on some (cpu, cpuset, pids):
+/// it would become the root of a threaded subtree (`cgroups(7)`, "Thread mode"), where no process
+/// can enter a group below, now or later.
 pub fn hand_on(file: &Path, value: &str) -> Result<()> {
-    directory::write(file, value).map_err(|error| {
-        let busy = error.errno().is_some_and(|errno| errno as i32 == Errno::BUSY.raw_os_error());
-        let held = file.parent().filter(|_| busy).and_then(|group| {
-            let processes = directory::processes(group).ok().filter(|list| !list.is_empty())?;
-            let count = processes.len();
-            Some(format!(
-                "{group:?} holds {count} processes, and such a group cannot hand controllers on \
-                 (cgroups(7)); --parent GROUP names another"
-            ))
-        });
-        error.hint(held)
-    })
+    let group = file.parent().filter(|group| group.join("cgroup.type").exists());
+    let held = group.map_or(Ok(Vec::new()), directory::processes)?.len();
+    if held > 0 {
+        let reason = format!("the group holds {held} processes itself");
+        let hint = "such a group cannot hand controllers on (cgroups(7), \"no internal processes\"); \
+            --parent GROUP names another";
+        return Err(
+            Error::new(format_args!("write({file:?}, {value:?})"), reason).hint(hint.to_owned())
+        );
+    }
+    directory::write(file, value)
 }

@@ -139,13 +139,13 @@ impl Place {
             return Err(Error::new("/proc/self/cgroup", reason)
                 .hint("--parent GROUP names a group that is".to_owned()));
         };
-        if hierarchy.version == Version::V1 || wanted.is_empty() {
+        if hierarchy.version == Version::V1 {
             return Ok(own.clone());
         }
-        // The nearest that can hand the controllers on and may be written to; else the nearest
-        // that can, whose error says what is not permitted; else our own, whose error says why.
+        // The nearest that can hold it and may be written to; else the nearest that can, whose
+        // error says what is not permitted; else our own, whose error says why.
         let mut able = lineage(&hierarchy.point, own);
-        able.retain(|group| can_hand_on(group, wanted));
+        able.retain(|group| can_hold(group, wanted));
         let permitted = able.iter().find(|group| is_writable(group)).or(able.first());
         Ok(permitted.unwrap_or(own).clone())
     }
@@ -179,13 +179,16 @@ fn is_writable(group: &Path) -> bool {
     access(group, Access::WRITE_OK).is_ok()
 }
 
-/// Whether groups below this one of v2 can have these controllers: it has them itself, and it
-/// holds no processes or is the root, which is exempt (and alone has no `cgroup.type`).
-fn can_hand_on(group: &Path, wanted: &[Controller]) -> bool {
+/// Whether a group with these controllers can be made below this one of v2: it has them itself,
+/// and if it has to hand them on it holds no processes or is the root, which is exempt. The root
+/// alone has no `cgroup.type`; any other must be a plain domain, not part of a threaded subtree.
+fn can_hold(group: &Path, wanted: &[Controller]) -> bool {
     let has = words(&group.join("cgroup.controllers")).unwrap_or_default();
-    let is_root = !group.join("cgroup.type").exists();
-    wanted.iter().all(|controller| has.iter().any(|name| name == controller.name(Version::V2)))
-        && (is_root || directory::processes(group).is_ok_and(|processes| processes.is_empty()))
+    let has = |one: &Controller| has.iter().any(|name| name == one.name(Version::V2));
+    let is_empty = || directory::processes(group).is_ok_and(|processes| processes.is_empty());
+    wanted.iter().all(has)
+        && std::fs::read_to_string(group.join("cgroup.type"))
+            .map_or(true, |kind| kind.trim() == "domain" && (wanted.is_empty() || is_empty()))
 }
 
 /// What has to be written from the mount point down so that a group below `parent` has the

@@ -81,13 +81,16 @@ fn an_anonymous_group_of_v2_goes_to_the_nearest_ancestor_that_can() {
     let fake = Fake::new(Version::V2, "memory pids");
     fake.group("a", "memory pids", "memory", "")
         .group("a/b", "memory", "", "")
-        .group("a/b/c", "", "", "7\n");
+        .group("a/b/c", "", "", "7\n")
+        .group("a/t", "", "", "8\n");
+    fs::write(fake.at("a/t/cgroup.type"), "domain threaded\n").unwrap();
     let table: &[Row] = &[
         ("no limit: inside our own", "a/b/c", Limits::default(), "a/b/c", &[]),
         ("not handed on to our own", "a/b/c", memory(), "a/b", &[("a/b", "+memory")]),
         ("nor to the one above", "a/b/c", pids(), "a", &[("a", "+pids")]),
         ("handed on already", "a", memory(), "a", &[]),
         ("the root may hold processes", "", memory(), "", &[]),
+        ("below one of threads", "a/t", Limits::default(), "a", &[]),
     ];
     for (what, own, limits, parent, hand_on) in table {
         let parts = anonymous(None).parts(&[fake.hierarchy(Some(own))], limits).unwrap();

@@ -201,6 +201,25 @@ fn groups_that_prog_made_are_removed_too() {
 }
 
 #[test]
+fn without_v2_processes_are_killed_one_by_one() {
+    let Some(parent) = Group::new() else { return };
+    let Some(v2) = group::v2() else { return println!("SKIP no v2 hierarchy to hide") };
+    if group::mounts().len() < 2 {
+        return println!("SKIP no v1 hierarchy");
+    }
+    // In a mount namespace of its own, the v2 hierarchy is not mounted.
+    let hide = "umount \"$1\" && shift && exec \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", hide, "sh"]).arg(v2);
+    command.args([env!("CARGO_BIN_EXE_pk-cgroup"), "--parent", parent.path(), "--pids", "40"]);
+    let forks = "for i in 1 2 3 4 5 6 7 8 9; do (sleep 60 & sleep 60) & done; echo $!; exit 9";
+    let output = command.args(["sh", "-c", forks]).output().unwrap();
+    assert_eq!(status(&output), 9, "{output:?}");
+    assert!(!is_alive(text(&output.stdout).trim()), "the last of them");
+    assert_eq!(parent.children(), [""; 0]);
+}
+
+#[test]
 fn processors_are_limited() {
     let Some(parent) = Group::new() else { return };
     let show = "grep Cpus_allowed_list /proc/self/status";
