@@ -32,7 +32,7 @@ const TOOL: pk::Tool = pk::Tool {
     version: env!("CARGO_PKG_VERSION"),
     operands: "PROG [ARG...]\n       pk-cgroup --name NAME --stat|--kill|--freeze|--thaw|--remove",
     kind: pk::Kind::Chain,
-    notes: "SIZE is a number with b, k, m, g or t (powers of 1024). Every LIMIT may be max.",
+    notes: "SIZE is a number with b, k, m, g or t, powers of 1024. SIZE, NUMBER and COUNT may be max.",
 };
 
 /// Enter a control group with limits, then become PROG. Without a name the group is removed when

@@ -45,7 +45,7 @@ impl Place {
         }
         let home = home(hierarchies)?;
         let mut parts = Vec::new();
-        for hierarchy in hierarchies {
+        for hierarchy in hierarchies.iter().filter(|hierarchy| is_used(hierarchy, home)) {
             let wanted: Vec<Controller> = needs
                 .iter()
                 .map(|&(controller, _)| controller)
