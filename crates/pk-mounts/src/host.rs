@@ -8,19 +8,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Refuses the mount namespace of PID 1, which is the host's as far as can be seen from here.
-pub fn check_own_mount_namespace(call: &str) -> Result<()> {
+/// `mountinfo` is the process's own.
+pub fn check_own_mount_namespace(call: &str, mountinfo: &str) -> Result<()> {
     // A PID 1 takes its namespace along when it ends.
     if fs::read_link("/proc/self").attempt("readlink(\"/proc/self\")")? == Path::new("1") {
         return Ok(());
     }
-    if shares_with_init()? {
+    if shares_with_init(mountinfo)? {
         return Err(Error::new(call, "this is the host's mount namespace, and mounts stay there")
             .hint("put pk-ns --mount in front, or unshare --mount".to_owned()));
     }
     Ok(())
 }
 
-fn shares_with_init() -> Result<bool> {
+fn shares_with_init(mountinfo: &str) -> Result<bool> {
     let inode = |path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
     let ours = inode("/proc/self/ns/mnt").attempt("stat(\"/proc/self/ns/mnt\")")?;
     match inode("/proc/1/ns/mnt") {
@@ -30,8 +31,8 @@ fn shares_with_init() -> Result<bool> {
         Err(error) => return Err(error).attempt("stat(\"/proc/1/ns/mnt\")"),
     }
     // Everybody may read its mounts, and a mount's number is given once on a whole machine.
-    let read = |path| fs::read_to_string(path).attempt(format_args!("open({path:?})"));
-    Ok(have_a_mount_in_common(&read("/proc/self/mountinfo")?, &read("/proc/1/mountinfo")?))
+    let theirs = fs::read_to_string("/proc/1/mountinfo").attempt("open(\"/proc/1/mountinfo\")")?;
+    Ok(have_a_mount_in_common(mountinfo, &theirs))
 }
 
 /// Whether two `proc_pid_mountinfo(5)` show the same mount, by its first field.

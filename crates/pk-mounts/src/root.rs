@@ -61,11 +61,11 @@ impl Root {
     /// Refuses to mount where others would see it.
     pub fn check_private(&self) -> Result<()> {
         let call = format!("move_mount({:?})", self.path);
-        check_own_mount_namespace(&call)?;
-        let flags = StatxFlags::MNT_ID;
-        let status = statx(&self.directory, "", AtFlags::EMPTY_PATH, flags).attempt(&call)?;
         let mounts =
             fs::read_to_string("/proc/self/mountinfo").attempt("open(\"/proc/self/mountinfo\")")?;
+        check_own_mount_namespace(&call, &mounts)?;
+        let flags = StatxFlags::MNT_ID;
+        let status = statx(&self.directory, "", AtFlags::EMPTY_PATH, flags).attempt(&call)?;
         match shared_mount_point(&mounts, status.stx_mnt_id) {
             Some(point) => Err(Error::new(
                 call,
