@@ -3,6 +3,7 @@
 use crate::idmap::Helper;
 use crate::namespaces::{Namespaces, WHY_FORK};
 use nix::sched::setns;
+use nix::sys::prctl;
 use pk::{Attempt, Error, Prog, Result, Steps};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::OsString;
@@ -43,13 +44,19 @@ impl Target {
         let prog = if joined.has("mount") { self.find(operands)? } else { Prog::find(operands)? };
         let mut steps = Steps::new(None);
         steps.add(
+            "until the exec nobody in there may trace this process or open what it has open",
+            "prctl(PR_SET_DUMPABLE, 0)",
+            ": # util-linux has no command for it",
+            |_| prctl::set_dumpable(false),
+        );
+        steps.add(
             "namespaces of a running process are entered together, or none of them",
             format!("setns(pidfd_open({pid}), {joined})"),
             format!("nsenter --target {pid} {} PROG", joined.options()),
             move |_| setns(&self.pidfd, joined.flags()),
         );
         if joined.has("pid") {
-            steps.fork(WHY_FORK, "nsenter without --no-fork", false, |_| Ok(()));
+            steps.fork(WHY_FORK, "nsenter --target PID --pid PROG", false, |_| Ok(()));
         }
         steps.exec(prog);
         Ok(steps)

@@ -73,7 +73,7 @@ impl Prog {
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let mode = |path: &Path| Ok(fstat(openat2(&root, &directory.join(path), how)?)?.st_mode);
         let name = first(&operands)?;
-        let found = search(name, search_path, " inside ROOT", |path| match mode(path) {
+        let found = search(name, search_path, " inside the new root", |path| match mode(path) {
             Err(errno) => refused(errno),
             Ok(mode) if is_directory(mode) => refused(Errno::EISDIR),
             Ok(mode) if mode & 0o111 == 0 => refused(Errno::EACCES),
