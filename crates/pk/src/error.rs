@@ -67,6 +67,14 @@ impl Error {
         self
     }
 
+    /// Says where it happened, before the call: `layer 0123: "etc/passwd": write: …`.
+    #[must_use]
+    pub fn within(mut self, place: impl Display) -> Self {
+        let separator = if self.call.is_empty() { "" } else { ": " };
+        self.call = format!("{place}{separator}{}", self.call);
+        self
+    }
+
     /// The kernel's answer, if this error is one.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {

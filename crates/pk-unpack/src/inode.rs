@@ -1,0 +1,109 @@
+//! What an inode keeps besides its contents, and what could not be kept.
+//!
+//! The order is the kernel's: a change of owner clears setuid, setgid and file capabilities
+//! (`chown(2)`, `capabilities(7)`), and every change but that of the times could touch the times.
+
+use crate::entry::Metadata;
+use pk::{Attempt, Result};
+use rustix::fs::{
+    AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod, fchown,
+    fsetxattr, futimens, lsetxattr, utimensat,
+};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fmt::{self, Display};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// Counts of what the caller has not the right to keep, or the filesystem not the means.
+#[derive(Debug, Default)]
+pub struct Lost {
+    owners: u64,
+    devices: u64,
+    xattrs: u64,
+}
+
+impl Lost {
+    /// Notes that a device became an empty file.
+    pub fn device(&mut self) {
+        self.devices += 1;
+    }
+
+    fn owner(&mut self, result: rustix::io::Result<()>) -> Result<()> {
+        match result {
+            // EINVAL: an id that the user namespace does not map.
+            Err(Errno::PERM | Errno::INVAL) => self.owners += 1,
+            result => result.attempt("fchown")?,
+        }
+        Ok(())
+    }
+
+    fn xattr(&mut self, name: &OsStr, result: rustix::io::Result<()>) -> Result<()> {
+        match result {
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL) => self.xattrs += 1,
+            result => result.attempt(format_args!("fsetxattr({name:?})"))?,
+        }
+        Ok(())
+    }
+
+    /// Whether all was kept.
+    pub fn is_nothing(&self) -> bool {
+        self.owners + self.devices + self.xattrs == 0
+    }
+}
+
+impl Display for Lost {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        let counts = [
+            (self.owners, "owners"),
+            (self.devices, "devices (now empty files)"),
+            (self.xattrs, "extended attributes"),
+        ];
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<_> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+        write!(formatter, "could not be kept as they are: {}", counts.join(", "))
+    }
+}
+
+/// Gives an open file or directory its owner, mode, extended attributes and times.
+pub fn set(file: impl AsFd, metadata: &Metadata, lost: &mut Lost) -> Result<()> {
+    let file = file.as_fd();
+    let (uid, gid) = owner(metadata);
+    lost.owner(fchown(file, uid, gid))?;
+    fchmod(file, Mode::from_raw_mode(metadata.mode)).attempt("fchmod")?;
+    for (name, value) in &metadata.xattrs {
+        let name = OsStr::from_bytes(name);
+        lost.xattr(name, fsetxattr(file, name, value, XattrFlags::empty()))?;
+    }
+    futimens(file, &times(metadata)).attempt("futimens")
+}
+
+/// Gives a symlink or a node, which cannot be opened, what [`set`] gives to a file. A node has got
+/// its mode when it was made; a symlink has none.
+pub fn set_unopened(
+    above: BorrowedFd,
+    name: &OsStr,
+    metadata: &Metadata,
+    lost: &mut Lost,
+) -> Result<()> {
+    let (uid, gid) = owner(metadata);
+    lost.owner(chownat(above, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))?;
+    for (xattr, value) in &metadata.xattrs {
+        // There is no lsetxattrat before Linux 6.13.
+        let path = Path::new("/proc/self/fd").join(above.as_raw_fd().to_string()).join(name);
+        let xattr = OsStr::from_bytes(xattr);
+        lost.xattr(xattr, lsetxattr(&path, xattr, value, XattrFlags::empty()))?;
+    }
+    utimensat(above, name, &times(metadata), AtFlags::SYMLINK_NOFOLLOW).attempt("utimensat")
+}
+
+fn owner(metadata: &Metadata) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(metadata.uid)), Some(Gid::from_raw(metadata.gid)))
+}
+
+/// An image knows no time of last access: it is that of the last change.
+fn times(metadata: &Metadata) -> Timestamps {
+    let time = metadata.mtime.unwrap_or(Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT });
+    Timestamps { last_access: time, last_modification: time }
+}

@@ -1,0 +1,154 @@
+//! Directories inside the root: every path is resolved by the kernel, as if the root were `/`.
+
+use pk::{Attempt, Error, Result};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// A root filesystem in the making.
+pub struct Root {
+    top: Rc<Directory>,
+    /// The path that was resolved last: most entries lie where the one before lies.
+    recent: Option<(PathBuf, Rc<Directory>)>,
+}
+
+/// A directory inside the root.
+pub struct Directory {
+    fd: OwnedFd,
+    /// Its path from the root, with no symlink in it, so that it has no other.
+    pub path: PathBuf,
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+const PLAIN: ResolveFlags = INSIDE.union(ResolveFlags::NO_SYMLINKS);
+/// Dangling symlinks in a path, as many as the kernel follows of them.
+const MOST_LINKS: u32 = 40;
+
+impl Root {
+    /// The root that `top` is open at.
+    pub fn new(top: BorrowedFd) -> Result<Self> {
+        let fd = top.try_clone_to_owned().attempt("dup")?;
+        Ok(Self { top: Rc::new(Directory { fd, path: PathBuf::new() }), recent: None })
+    }
+
+    /// The directory at `path`, through symlinks inside the root, if there is one.
+    pub fn directory(&mut self, path: &Path) -> Result<Option<Rc<Directory>>> {
+        if path.as_os_str().is_empty() {
+            return Ok(Some(Rc::clone(&self.top)));
+        }
+        if let Some((_, directory)) = self.recent.as_ref().filter(|(recent, _)| recent == path) {
+            return Ok(Some(Rc::clone(directory)));
+        }
+        let directory = match open_inside(&self.top, path, PLAIN) {
+            Ok(fd) => Directory { fd, path: path.to_owned() },
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(Errno::LOOP) => match open_inside(&self.top, path, INSIDE) {
+                Ok(fd) => Directory { path: self.real_path(&fd)?, fd },
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                Err(errno) => return Err(errno).attempt(format_args!("openat2({path:?})")),
+            },
+            Err(errno) => return Err(errno).attempt(format_args!("openat2({path:?})")),
+        };
+        let directory = Rc::new(directory);
+        self.recent = Some((path.to_owned(), Rc::clone(&directory)));
+        Ok(Some(directory))
+    }
+
+    /// The directory at `path`; where it is missing it is made, and `made` is told of each one.
+    pub fn make_directory(
+        &mut self,
+        path: &Path,
+        made: &mut impl FnMut(PathBuf),
+    ) -> Result<Rc<Directory>> {
+        self.make(path, made, MOST_LINKS)
+    }
+
+    /// The directory at `path`, which was made before and leads through no symlink.
+    pub fn reopen(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        open_inside(&self.top, path, PLAIN)
+    }
+
+    /// Forgets what was resolved, because a directory or a symlink is about to go.
+    pub fn forget(&mut self) {
+        self.recent = None;
+    }
+
+    fn make(
+        &mut self,
+        path: &Path,
+        made: &mut impl FnMut(PathBuf),
+        links: u32,
+    ) -> Result<Rc<Directory>> {
+        if let Some(directory) = self.directory(path)? {
+            return Ok(directory);
+        }
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Error::from(Errno::NOENT).attempting(format_args!("mkdirat({path:?})")));
+        };
+        let above = self.make(above, made, links)?;
+        match mkdirat(&above, name, Mode::RWXU) {
+            Ok(()) => {
+                made(above.path.join(name));
+                let directory = Rc::new(above.open(name).attempt("openat")?);
+                self.recent = Some((path.to_owned(), Rc::clone(&directory)));
+                Ok(directory)
+            }
+            // A symlink to where nothing is: what it points to is made.
+            Err(Errno::EXIST) if links > 0 => {
+                let target = match readlinkat(&above, name, Vec::new()) {
+                    Err(Errno::INVAL) => Err(Errno::NOTDIR),
+                    result => result,
+                };
+                let target = target.attempt(format_args!("openat2({path:?})"))?;
+                let target = above.path.join(OsStr::from_bytes(target.as_bytes()));
+                let target = target.strip_prefix("/").unwrap_or(&target);
+                self.make(target, made, links - 1)
+            }
+            Err(errno) => Err(errno).attempt(format_args!("mkdirat({path:?})")),
+        }
+    }
+
+    /// Where a directory lies that was reached through symlinks: `..` by `..` to the top would
+    /// need a search for each name, so the kernel is asked.
+    fn real_path(&self, fd: &OwnedFd) -> Result<PathBuf> {
+        let of = |fd: BorrowedFd| {
+            let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&fd));
+            std::fs::read_link(&link).attempt(format_args!("readlink({link:?})"))
+        };
+        let (top, path) = (of(self.top.as_fd())?, of(fd.as_fd())?);
+        let below = path.strip_prefix(&top).map(Path::to_owned);
+        below
+            .map_err(|_| Error::new(format_args!("readlink({path:?})"), "lies outside of the root"))
+    }
+}
+
+impl Directory {
+    /// The directory `name` in this one, which must not be a symlink.
+    pub fn open(&self, name: &OsStr) -> rustix::io::Result<Self> {
+        let fd = openat(&self.fd, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+        Ok(Self { fd, path: self.path.join(name) })
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn open_inside(top: &Directory, path: &Path, how: ResolveFlags) -> rustix::io::Result<OwnedFd> {
+    loop {
+        // EAGAIN: something was renamed meanwhile, so that the kernel cannot tell where a `..` of
+        // a symlink led. openat2(2).
+        match openat2(top, path, DIRECTORY, Mode::empty(), how) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}

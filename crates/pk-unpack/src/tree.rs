@@ -1,0 +1,286 @@
+//! The tree that layers are applied to: each entry becomes a file, each whiteout hides some. OCI
+//! image specification, "Image Layer Filesystem Changeset", "Applying Changesets".
+
+use crate::entry::{Entries, Entry, Kind, Metadata, Skip};
+use crate::inode::{self, Lost};
+use crate::removal;
+use crate::root::{Directory, Root};
+use crate::sparse::Segment;
+use crate::whiteout::{Named, inside};
+use pk::{Attempt, Error, Result};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat,
+    unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// A root filesystem in the making. Paths in it are real ones, from its root.
+pub struct Tree {
+    root: Root,
+    /// What directories are to be given at the end: until then they must stay writable, whatever
+    /// their mode, and files made in them would change their times.
+    directories: BTreeMap<PathBuf, Metadata>,
+    /// What the layer that is being applied holds, and the directories above: its whiteouts, which
+    /// may come later, hide only what lower layers hold.
+    held: HashSet<PathBuf>,
+    lost: Lost,
+}
+
+impl Tree {
+    /// An empty tree, in the empty directory `top`.
+    pub fn new(top: BorrowedFd) -> Result<Self> {
+        let directories = BTreeMap::from([(PathBuf::new(), unstated())]);
+        let (held, lost) = (HashSet::new(), Lost::default());
+        Ok(Self { root: Root::new(top)?, directories, held, lost })
+    }
+
+    /// Applies a layer, which errors call `layer`.
+    pub fn apply(&mut self, layer: &str, tar: impl Skip) -> Result<()> {
+        self.held.clear();
+        let mut entries = Entries::new(tar);
+        while let Some(entry) = entries.next_entry().attempt(layer)? {
+            let name = OsStr::from_bytes(&entry.path).to_owned();
+            let applied = self.apply_entry(entry, &mut entries);
+            applied.map_err(|error| error.within(format_args!("{layer}: {name:?}")))?;
+        }
+        entries.finish().attempt(layer)
+    }
+
+    /// Gives the directories what they are to have, and tells what could not be kept.
+    pub fn finish(&mut self) -> Result<&Lost> {
+        // The lowest first: the mode of one above might keep us out.
+        for (path, metadata) in self.directories.iter().rev() {
+            let set = |directory| inode::set(directory, metadata, &mut self.lost);
+            let given = self.root.reopen(path).attempt("openat2").and_then(set);
+            given.map_err(|error| error.within(format_args!("{path:?}")))?;
+        }
+        Ok(&self.lost)
+    }
+
+    fn apply_entry(&mut self, entry: Entry, entries: &mut Entries<impl Skip>) -> Result<()> {
+        match Named::parse(&entry.path).map_err(refused)? {
+            Named::Node(path) => self.put(&path, entry, entries),
+            Named::Whiteout(path) => {
+                let above = self.whited_out(path.parent().unwrap_or(Path::new("")))?;
+                let name = path.file_name().unwrap_or_default();
+                above.map_or(Ok(()), |above| self.hide(&above, name))
+            }
+            Named::Opaque(path) => {
+                let directory = self.whited_out(&path)?;
+                directory.map_or(Ok(()), |directory| self.hide_contents(&directory))
+            }
+            Named::Aufs => Ok(()),
+        }
+    }
+
+    fn put(&mut self, path: &Path, entry: Entry, entries: &mut Entries<impl Skip>) -> Result<()> {
+        let Entry { kind, metadata, .. } = entry;
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+            if kind != Kind::Directory {
+                return Err(refused("the root itself can only be a directory"));
+            }
+            self.directories.insert(PathBuf::new(), metadata);
+            return Ok(());
+        };
+        let directories = &mut self.directories;
+        let mut made = |path| drop(directories.insert(path, unstated()));
+        let above = self.root.make_directory(above, &mut made)?;
+        self.hold(above.path.join(name));
+        match kind {
+            Kind::Directory => self.put_directory(&above, name, metadata),
+            Kind::File { size, segments } => {
+                let file = self.put_file(&above, name)?;
+                write(&file, size, &segments, entries)?;
+                inode::set(&file, &metadata, &mut self.lost)
+            }
+            Kind::HardLink(target) => self.put_hard_link(&above, name, &target),
+            Kind::Symlink(target) => {
+                let target = OsStr::from_bytes(&target);
+                self.replacing(&above, name, "symlinkat", || symlinkat(target, &above, name))?;
+                inode::set_unopened(above.as_fd(), name, &metadata, &mut self.lost)
+            }
+            Kind::Node(kind, major, minor) => {
+                self.put_node(&above, name, kind, makedev(major, minor), &metadata)
+            }
+        }
+    }
+
+    fn put_directory(&mut self, above: &Directory, name: &OsStr, metadata: Metadata) -> Result<()> {
+        let is_directory = || {
+            let stat = statat(above, name, AtFlags::SYMLINK_NOFOLLOW);
+            stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+        };
+        let make = || match mkdirat(above, name, Mode::RWXU) {
+            Err(Errno::EXIST) if is_directory() => Ok(()),
+            result => result,
+        };
+        self.replacing(above, name, "mkdirat", make)?;
+        self.directories.insert(above.path.join(name), metadata);
+        Ok(())
+    }
+
+    fn put_file(&mut self, above: &Directory, name: &OsStr) -> Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let make = || openat(above, name, flags, Mode::RUSR | Mode::WUSR);
+        self.replacing(above, name, "openat", make).map(File::from)
+    }
+
+    fn put_hard_link(&mut self, above: &Directory, name: &OsStr, target: &[u8]) -> Result<()> {
+        let call = || format!("linkat({:?})", OsStr::from_bytes(target));
+        let path = inside(target).map_err(|reason| Error::new(call(), reason))?;
+        let (Some(target_above), Some(target_name)) = (path.parent(), path.file_name()) else {
+            return Err(Error::new(call(), "a directory cannot have two names"));
+        };
+        let target_above = self.root.directory(target_above)?;
+        let target_above = target_above.ok_or(Errno::NOENT).attempt(call())?;
+        if (&target_above.path, target_name) == (&above.path, name) {
+            return Ok(());
+        }
+        let flags = AtFlags::empty();
+        let make = || linkat(&target_above, target_name, above, name, flags);
+        self.replacing(above, name, &call(), make)
+    }
+
+    fn put_node(
+        &mut self,
+        above: &Directory,
+        name: &OsStr,
+        kind: FileType,
+        device: u64,
+        metadata: &Metadata,
+    ) -> Result<()> {
+        // All of the mode arrives: the umask is 0.
+        let mode = Mode::from_raw_mode(metadata.mode);
+        let make = || mknodat(above, name, kind, mode, device);
+        match self.replacing(above, name, "mknodat", make) {
+            Err(error) if error.errno() == Some(nix::errno::Errno::EPERM) => {
+                self.lost.device();
+                let file = self.put_file(above, name)?;
+                inode::set(&file, metadata, &mut self.lost)
+            }
+            result => {
+                result?;
+                inode::set_unopened(above.as_fd(), name, metadata, &mut self.lost)
+            }
+        }
+    }
+
+    /// Makes something that must not be there; what is there gives way.
+    fn replacing<T>(
+        &mut self,
+        above: &Directory,
+        name: &OsStr,
+        call: &str,
+        make: impl Fn() -> rustix::io::Result<T>,
+    ) -> Result<T> {
+        match make() {
+            Err(Errno::EXIST) => {
+                self.remove(above, name)?;
+                make().attempt(call)
+            }
+            result => result.attempt(call),
+        }
+    }
+
+    fn remove(&mut self, above: &Directory, name: &OsStr) -> Result<()> {
+        self.root.forget();
+        match unlinkat(above, name, AtFlags::empty()) {
+            Err(Errno::ISDIR) => {
+                let path = above.path.join(name);
+                self.directories.retain(|directory, _| !directory.starts_with(&path));
+                removal::remove(above, name).attempt("unlinkat")
+            }
+            Err(Errno::NOENT) => Ok(()),
+            result => result.attempt("unlinkat"),
+        }
+    }
+
+    /// Notes that the layer holds `path`.
+    fn hold(&mut self, path: PathBuf) {
+        for above in path.ancestors().skip(1) {
+            if self.held.contains(above) {
+                break;
+            }
+            self.held.insert(above.to_owned());
+        }
+        self.held.insert(path);
+    }
+
+    /// Hides what lower layers hold at `name` and below.
+    fn hide(&mut self, above: &Directory, name: &OsStr) -> Result<()> {
+        if !self.held.contains(&above.path.join(name)) {
+            return self.remove(above, name);
+        }
+        match above.open(name) {
+            Ok(directory) => self.hide_contents(&directory),
+            // This layer has replaced it.
+            Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).attempt("openat"),
+        }
+    }
+
+    fn hide_contents(&mut self, directory: &Directory) -> Result<()> {
+        for name in removal::names(directory).attempt("getdents64")? {
+            self.hide(directory, &name)?;
+        }
+        Ok(())
+    }
+
+    /// The directory that a whiteout lies in; none if the lower layers' one is no longer there:
+    /// nothing, a file, or a symlink of this layer has taken its place.
+    fn whited_out(&mut self, path: &Path) -> Result<Option<std::rc::Rc<Directory>>> {
+        let Some(directory) = self.root.directory(path)? else { return Ok(None) };
+        if directory.path == path {
+            return Ok(Some(directory));
+        }
+        for part in path.ancestors() {
+            let (Some(above), Some(name)) = (part.parent(), part.file_name()) else { break };
+            let Some(above) = self.root.directory(above)? else { return Ok(None) };
+            let is_symlink = || above.open(name).is_err();
+            if self.held.contains(&above.path.join(name)) && is_symlink() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(directory))
+    }
+}
+
+fn write(
+    file: &File,
+    size: u64,
+    segments: &[Segment],
+    entries: &mut Entries<impl Skip>,
+) -> Result<()> {
+    let mut end = 0;
+    for segment in segments {
+        let mut at = segment.offset;
+        end = at + segment.length;
+        while at < end {
+            let bytes = entries.contents()?;
+            let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(bytes.len());
+            file.write_all_at(&bytes[..length], at).attempt("write")?;
+            entries.consume(length);
+            at += length as u64;
+        }
+    }
+    // A hole at the end is not written.
+    if end < size { file.set_len(size).attempt("ftruncate") } else { Ok(()) }
+}
+
+/// What a directory is given that no layer describes.
+fn unstated() -> Metadata {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    Metadata { mode: 0o755, uid, gid, mtime: None, xattrs: Vec::new() }
+}
+
+fn refused(reason: &str) -> Error {
+    Error::new("", reason)
+}
