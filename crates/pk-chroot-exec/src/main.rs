@@ -28,11 +28,10 @@ const TOOL: pk::Tool = pk::Tool {
     operands: "ROOT [PROG [ARG...]]",
     kind: pk::Kind::Chain,
     notes: "\
-ROOT is entered in the mount namespace of the process, which must not be the host's: put
-pk-ns --mount in front. Without PROG, --config says what to run.
+The switch is made in a mount namespace of its own. Without PROG, --config says what to run.
 
-  pk-ns --mount pk-chroot-exec rootfs sh
-  pk-ns --mount pk-chroot-exec --config config.json rootfs",
+  pk-chroot-exec rootfs sh
+  pk-ns --mount --pid pk-mounts --standard rootfs pk-chroot-exec --config config.json rootfs",
 };
 pk::main!(TOOL, steps);
 
@@ -109,7 +108,10 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps> {
             "only where names begin to be looked up changes: not a boundary",
             format!("chroot({path:?}), chdir(\"/\")"),
             format!("chroot {shown} PROG"),
-            move |()| chroot(&path).and_then(|()| chdir("/")),
+            move |()| {
+                let entered = chroot(&path).and_then(|()| chdir("/"));
+                entered.map_err(|errno| Error::from(errno).hint(pk::not_root(Some(errno))))
+            },
         );
     } else {
         pivot::add_steps(root, &shown, &mut steps)?;

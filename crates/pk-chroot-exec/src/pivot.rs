@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{chdir, fchdir, pivot_root};
 use pk::{Attempt, Error, Result, Steps};
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
@@ -11,20 +12,17 @@ use std::os::fd::{AsFd, OwnedFd};
 
 pub fn add_steps(root: OwnedFd, shown: &str, steps: &mut Steps) -> Result<()> {
     let is_mount = is_mount(&root, "").attempt(format_args!("statx({shown:?})"))?;
-    steps.check(|()| pk::check_own_mount_namespace());
     steps.add(
-        if is_mount {
-            "ROOT is the working directory while names change their meaning"
-        } else {
-            "pivot_root moves mounts, not directories: ROOT becomes one, and the working directory"
-        },
-        if is_mount {
-            format!("chdir({shown:?})")
-        } else {
-            format!("move_mount(open_tree({shown:?}, OPEN_TREE_CLONE|AT_RECURSIVE), {shown:?}), chdir({shown:?})")
-        },
-        if is_mount { format!("cd {shown}") } else { format!("mount --rbind {shown} {shown}; cd {shown}") },
-        move |()| if is_mount { Ok(fchdir(&root)?) } else { enter_bound(&root) },
+        "the working directory is ROOT while names change their meaning",
+        format!("chdir({shown:?})"),
+        format!("cd {shown}"),
+        move |()| fchdir(&root),
+    );
+    steps.add(
+        "pivot_root moves the root of every process in a mount namespace: here there is only this one",
+        "unshare(CLONE_NEWNS)",
+        "unshare --mount --propagation unchanged PROG",
+        |()| unshare(CloneFlags::CLONE_NEWNS).map_err(refused),
     );
     steps.add(
         "or taking the old root off would take it off for whoever shares its mounts",
@@ -40,6 +38,14 @@ pub fn add_steps(root: OwnedFd, shown: &str, steps: &mut Steps) -> Result<()> {
             )
         },
     );
+    if !is_mount {
+        steps.add(
+            "pivot_root moves mounts, not directories: ROOT becomes one",
+            "move_mount(open_tree(\".\", OPEN_TREE_CLONE|AT_RECURSIVE), \".\"), chdir(\".\")",
+            format!("mount --rbind . .; cd {shown}"),
+            |()| bind_working_directory(),
+        );
+    }
     steps.add(
         "ROOT is the root now, and the old one lies on top of it",
         "pivot_root(\".\", \".\")",
@@ -55,16 +61,20 @@ pub fn add_steps(root: OwnedFd, shown: &str, steps: &mut Steps) -> Result<()> {
     Ok(())
 }
 
-/// Binds a directory over itself and goes there: the working directory must be in the new mount.
-fn enter_bound(directory: &OwnedFd) -> Result<()> {
+/// Binds the working directory over itself and goes there: it must be in the new mount.
+fn bind_working_directory() -> Result<()> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_EMPTY_PATH
         | OpenTreeFlags::AT_RECURSIVE;
-    let tree = open_tree(directory, "", flags)?;
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(&tree, "", directory, "", flags)?;
+    let tree = open_tree(CWD, ".", flags)?;
+    move_mount(&tree, "", CWD, ".", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     Ok(fchdir(tree)?)
+}
+
+fn refused(errno: impl Into<Error>) -> Error {
+    let error = errno.into();
+    let hint = pk::not_root(error.errno());
+    error.hint(hint)
 }
 
 /// Whether a mount begins here.
@@ -82,19 +92,12 @@ fn why_refused(errno: Errno) -> Option<String> {
         return None;
     }
     if !is_mount(CWD, "/").ok()? {
-        return Some(
-            "this process is in a chroot: its / is no mount that could be moved; --chroot works"
-                .to_owned(),
-        );
+        let hint =
+            "this process is in a chroot: its / is no mount that could be moved; --chroot works";
+        return Some(hint.to_owned());
     }
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let root = mounts.lines().rfind(|line| line.split(' ').nth(4) == Some("/"))?;
-    let (mount, filesystem) = root.split_once(" - ")?;
-    if filesystem.starts_with("rootfs ") {
-        return Some("/ is the initramfs, which cannot be moved; --chroot works".to_owned());
-    }
-    let shared = mount.split(' ').skip(6).any(|field| field.starts_with("shared:"));
-    shared.then(|| {
-        "the mount on / is shared: mount --make-rprivate /, as pk-ns --mount does".to_owned()
-    })
+    let initramfs = root.split_once(" - ").is_some_and(|(_, kind)| kind.starts_with("rootfs "));
+    initramfs.then(|| "/ is the initramfs, which cannot be moved; --chroot works".to_owned())
 }

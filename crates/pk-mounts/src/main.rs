@@ -8,6 +8,7 @@ mod bind;
 mod cgroup;
 mod dev;
 mod filesystem;
+mod host;
 mod mask;
 mod overlay;
 mod root;

@@ -4,6 +4,7 @@
 //! ROOT were `/`, and what is mounted is mounted on the descriptor that this gives, so that
 //! nothing can be swapped in between. `openat2(2)`, `move_mount(2)`.
 
+use crate::host::check_own_mount_namespace;
 use crate::sys;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
@@ -59,12 +60,12 @@ impl Root {
 
     /// Refuses to mount where others would see it.
     pub fn check_private(&self) -> Result<()> {
-        pk::check_own_mount_namespace()?;
         let call = format!("move_mount({:?})", self.path);
-        let flags = StatxFlags::MNT_ID;
-        let status = statx(&self.directory, "", AtFlags::EMPTY_PATH, flags).attempt(&call)?;
         let mounts =
             fs::read_to_string("/proc/self/mountinfo").attempt("open(\"/proc/self/mountinfo\")")?;
+        check_own_mount_namespace(&call, &mounts)?;
+        let flags = StatxFlags::MNT_ID;
+        let status = statx(&self.directory, "", AtFlags::EMPTY_PATH, flags).attempt(&call)?;
         match shared_mount_point(&mounts, status.stx_mnt_id) {
             Some(point) => Err(Error::new(
                 call,
@@ -154,7 +155,10 @@ pub fn add_self_bind(shown: &str, steps: &mut Steps<Root>) {
         format!("move_mount(open_tree({shown:?}, OPEN_TREE_CLONE|AT_RECURSIVE), {shown:?})"),
         format!("mount --rbind {shown} {shown}"),
         |root| {
-            let tree = clone_tree(&root.directory, true)?;
+            let tree = clone_tree(&root.directory, true).map_err(|error| {
+                let hint = pk::not_root(error.errno());
+                error.hint(hint)
+            })?;
             attach(&tree, &root.directory)?;
             root.enter(tree)
         },

@@ -54,7 +54,11 @@ pub fn owned_by_our_user_namespace(namespace: &str) -> nix::Result<bool> {
     let open = |name: &str| File::open(format!("/proc/self/ns/{name}"));
     let inode = |file: File| file.metadata().map(|file| (file.dev(), file.ino()));
     let errno = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
-    let owner = sys::owner(open(namespace).map_err(errno)?)?;
+    let owner = match sys::owner(open(namespace).map_err(errno)?) {
+        // The kernel does not show an owner that is further out than we are.
+        Err(Errno::EPERM) => return Ok(false),
+        owner => owner?,
+    };
     let ours = open("user").map_err(errno)?;
     Ok(inode(owner).map_err(errno)? == inode(ours).map_err(errno)?)
 }

@@ -9,6 +9,7 @@ mod idmap;
 mod join;
 mod link;
 mod namespaces;
+mod subordinate;
 
 use argh::{ArgsInfo, FromArgs};
 use idmap::{IdMaps, Range};
@@ -101,7 +102,8 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<idmap
             .hint("--help lists them; --all is all of them".to_owned()));
     }
     if let Some(pid) = options.join {
-        return join_steps(Target::open(pid)?, &options, operands);
+        options.check_join()?;
+        return Target::open(pid)?.steps(chosen, operands);
     }
     options.check_create(chosen)?;
     let maps = IdMaps::settle(&options, chosen)?;
@@ -134,7 +136,7 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<idmap
         steps.add(
             "the copy of the host's name that came with the namespace is replaced",
             format!("sethostname({name:?})"),
-            format!("hostname {name}"),
+            format!("hostname {}", pk::quote(&name)),
             move |_| nix::unistd::sethostname(&name),
         );
     }
@@ -151,23 +153,6 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<idmap
         // Only a PID namespace makes an init of the child.
         let init = chosen.has("pid");
         steps.fork(namespaces::WHY_FORK, "unshare --fork PROG", init, |_| Ok(()));
-    }
-    steps.exec(prog);
-    Ok(steps)
-}
-
-fn join_steps(
-    target: Target,
-    options: &Options,
-    operands: Vec<OsString>,
-) -> Result<Steps<Option<idmap::Helper>>> {
-    options.check_join()?;
-    let joined = target.differing(Namespaces::chosen(options));
-    let prog = if joined.has("mount") { target.find(operands)? } else { Prog::find(operands)? };
-    let mut steps = Steps::new(None);
-    target.add_setns(joined, &mut steps)?;
-    if joined.has("pid") {
-        steps.fork(namespaces::WHY_FORK, "nsenter without --no-fork", false, |_| Ok(()));
     }
     steps.exec(prog);
     Ok(steps)

@@ -33,6 +33,7 @@ const KINDS: [Kind; 8] = [
     kind("time", "time", libc::CLONE_NEWTIME, "CLONE_NEWTIME"),
 ];
 
+/// Said of the fork, whether the namespaces are new or joined.
 pub const WHY_FORK: &str =
     "a PID or time namespace takes in only children: this process stays outside as the parent";
 

@@ -48,7 +48,8 @@ impl Prog {
     /// 127 where it is not there, 126 where it cannot run.
     pub fn find(operands: Vec<OsString>) -> Result<Self> {
         let search_path = std::env::var_os("PATH");
-        let path = search(first(&operands)?, search_path.as_deref(), |path| match stat(path) {
+        let name = first(&operands)?;
+        let path = search(name, search_path.as_deref(), "", |path| match stat(path) {
             Err(errno) => refused(errno),
             Ok(file) if is_directory(file.st_mode) => refused(Errno::EISDIR),
             Ok(_) => access(path, AccessFlags::X_OK).map_or_else(refused, |()| Candidate::Runs),
@@ -72,7 +73,7 @@ impl Prog {
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let mode = |path: &Path| Ok(fstat(openat2(&root, &directory.join(path), how)?)?.st_mode);
         let name = first(&operands)?;
-        let found = search(name, search_path, |path| match mode(path) {
+        let found = search(name, search_path, " inside the new root", |path| match mode(path) {
             Err(errno) => refused(errno),
             Ok(mode) if is_directory(mode) => refused(Errno::EISDIR),
             Ok(mode) if mode & 0o111 == 0 => refused(Errno::EACCES),
@@ -164,6 +165,7 @@ fn is_missing(errno: Errno) -> bool {
 fn search(
     name: &OsStr,
     search_path: Option<&OsStr>,
+    place: &str,
     probe: impl Fn(&Path) -> Candidate,
 ) -> Result<PathBuf> {
     let search_path = search_path.unwrap_or(OsStr::new(DEFAULT_PATH));
@@ -191,7 +193,7 @@ fn search(
     match refused {
         Some((path, errno)) => Err(Error::cannot_run(call(&path), errno.desc())),
         None => Err(Error::not_found(call(given), Errno::ENOENT.desc())
-            .hint(format!("looked in PATH={}", search_path.to_string_lossy()))),
+            .hint(format!("looked in PATH={}{place}", search_path.to_string_lossy()))),
     }
 }
 
@@ -295,7 +297,7 @@ mod tests {
             ("", "/bin", Err(127)),
         ];
         for &(name, path, expected) in table {
-            let found = search(OsStr::new(name), Some(OsStr::new(path)), probe);
+            let found = search(OsStr::new(name), Some(OsStr::new(path)), "", probe);
             let found = found.map_err(|error| error.status(Kind::Plain));
             assert_eq!(found, expected.map(PathBuf::from), "{name} in {path}");
         }

@@ -15,7 +15,7 @@ mod sys;
 pub use args::{Kind, Tool, quote};
 pub use error::{Attempt, Error, Result};
 pub use exec::Prog;
-pub use namespace::check_own_mount_namespace;
+pub use namespace::not_root;
 pub use parent::{fork_helper, keep_parent_death_signal};
 pub use step::Steps;
 

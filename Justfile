@@ -1,0 +1,31 @@
+# List the recipes
+default:
+    @just --list
+
+# Build the tools
+build:
+    cargo build --release
+
+# Unpack an image and run it layer by layer
+demo *IMAGE:
+    scripts/demo {{IMAGE}}
+
+# Run every test, installing what they need
+test:
+    scripts/test
+
+# Run the lints
+lint:
+    scripts/lint
+
+# Time the chain's start-up beside that of others
+bench:
+    scripts/bench
+
+# Make an image without a network
+make-image *ARGS:
+    scripts/make-image {{ARGS}}
+
+# Make a tarball of static tools, scripts and README
+dist:
+    scripts/dist

@@ -1,0 +1,114 @@
+//! The steps that make a group, set its limits and bring PROG into it.
+
+use crate::State;
+use crate::group;
+use crate::hierarchy::Hierarchy;
+use crate::limits::Limits;
+use crate::name::{ANONYMOUS, Name};
+use crate::placement::{Part, Place};
+use pk::{Prog, Result, Steps};
+use std::path::PathBuf;
+
+/// Makes the group, or joins it, and becomes PROG in it.
+pub fn enter(place: &Place, limits: &Limits, prog: Prog) -> Result<Steps<State>> {
+    let hierarchies = Hierarchy::find()?;
+    let parts = place.parts(&hierarchies, limits)?;
+    let mut steps = Steps::new(State::default());
+    let is_anonymous = matches!(place.name, Name::Anonymous(_));
+    if is_anonymous {
+        sweep(&mut steps, place.siblings(&hierarchies, &parts)?);
+    }
+    for part in &parts {
+        make(&mut steps, part, is_anonymous);
+    }
+    // Before any process is in the group, so that none has used more than it may.
+    for part in &parts {
+        set(&mut steps, part);
+    }
+    if is_anonymous {
+        stay(&mut steps, &parts);
+    }
+    for part in parts {
+        let file = part.directory.join("cgroup.procs");
+        steps.add(
+            "what PROG and its children use counts for the group from here on",
+            format!("write({file:?}, \"0\")"),
+            format!("echo $$ > {}", file.display()),
+            move |state| state.group.enter(&part),
+        );
+    }
+    steps.exec(prog);
+    Ok(steps)
+}
+
+fn sweep(steps: &mut Steps<State>, parents: Vec<PathBuf>) {
+    let patterns: Vec<String> =
+        parents.iter().map(|parent| format!("{}/{ANONYMOUS}*", parent.display())).collect();
+    let patterns = patterns.join(" ");
+    steps.add(
+        "groups whose maker was killed are removed: nobody holds their lock any more",
+        format!("flock({ANONYMOUS}*, LOCK_EX|LOCK_NB)"),
+        format!(
+            "for g in {patterns}; do flock -n $g sh -c \"echo 1 > $g/cgroup.kill; rmdir $g\"; done"
+        ),
+        move |_| {
+            group::sweep(&parents);
+            Ok::<(), pk::Error>(())
+        },
+    );
+}
+
+fn make(steps: &mut Steps<State>, part: &Part, is_anonymous: bool) {
+    for (file, value) in part.hand_on.clone() {
+        steps.add(
+            "v2: a group has only the controllers that the one above hands on",
+            format!("write({file:?}, {value:?})"),
+            format!("echo {value} > {}", file.display()),
+            move |_| group::hand_on(&file, &value),
+        );
+    }
+    let directory = part.directory.clone();
+    let call = format!("mkdir({directory:?}, 0755)");
+    let shown = directory.display();
+    if is_anonymous {
+        steps.add(
+            "a group of PROG's own, locked for as long as this process lives",
+            call,
+            format!("mkdir {shown}; exec 9< {shown}; flock 9"),
+            move |state| state.group.make_locked(&directory),
+        );
+    } else {
+        steps.add(
+            "the named group; it may be there already",
+            call,
+            format!("mkdir -p {shown}"),
+            move |state| state.group.make_or_join(&directory),
+        );
+    }
+}
+
+fn set(steps: &mut Steps<State>, part: &Part) {
+    for setting in part.settings.clone() {
+        let directory = part.directory.clone();
+        let file = directory.join(setting.file);
+        steps.add(
+            setting.why,
+            format!("write({file:?}, {:?})", setting.value),
+            format!("echo {} > {}", setting.value, file.display()),
+            move |state| state.group.set(&directory, &setting),
+        );
+    }
+}
+
+/// A group cannot be removed by a process that is in it, so someone stays outside.
+fn stay(steps: &mut Steps<State>, parts: &[Part]) {
+    let groups: Vec<String> =
+        parts.iter().map(|part| part.directory.display().to_string()).collect();
+    let (home, all) = (&groups[0], groups.join(" "));
+    steps.fork(
+        "the parent stays outside; when PROG has ended it kills what is left and removes the group",
+        format!("( ... exec PROG ); echo 1 > {home}/cgroup.kill; rmdir {all}"),
+        false,
+        |state| state.group.end(),
+    );
+}

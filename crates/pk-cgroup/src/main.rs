@@ -1,0 +1,141 @@
+//! pk-cgroup [LIMIT...] PROG [ARG...]: enters a control group with limits, then becomes PROG.
+//! pk-cgroup --name NAME --stat|--kill|--freeze|--thaw|--remove: does it to a named group.
+//!
+//! Without a name the group is PROG's alone: this process stays outside as PROG's parent, kills
+//! what PROG leaves behind and removes the group. With one the group is kept.
+#![cfg_attr(not(test), no_main)]
+
+mod device;
+mod directory;
+mod enter;
+mod group;
+mod hierarchy;
+mod limits;
+mod manage;
+mod name;
+mod placement;
+mod quantity;
+mod stat;
+
+use argh::{ArgsInfo, FromArgs};
+use enter::enter;
+use group::Group;
+use limits::Limits;
+use manage::{Verb, manage};
+use name::{GroupPath, Name};
+use pk::{Error, Prog, Result, Steps};
+use placement::Place;
+use std::ffi::OsString;
+
+const TOOL: pk::Tool = pk::Tool {
+    name: env!("CARGO_PKG_NAME"),
+    version: env!("CARGO_PKG_VERSION"),
+    operands: "PROG [ARG...]\n       pk-cgroup --name NAME --stat|--kill|--freeze|--thaw|--remove",
+    kind: pk::Kind::Chain,
+    notes: "SIZE is a number with b, k, m, g or t, powers of 1024. SIZE, NUMBER and COUNT may be max.",
+};
+
+/// Enter a control group with limits, then become PROG. Without a name the group is removed when
+/// PROG has ended, and what is left in it killed.
+#[derive(FromArgs, ArgsInfo)]
+struct Options {
+    /// memory; above it PROG is killed   (docker: --memory)
+    #[argh(option, arg_name = "SIZE")]
+    memory: Option<quantity::Size>,
+
+    /// memory and swap together; twice the memory if not said   (docker: --memory-swap)
+    #[argh(option, arg_name = "SIZE")]
+    memory_swap: Option<quantity::Size>,
+
+    /// processors' worth of time, such as 1.5   (docker: --cpus)
+    #[argh(option, arg_name = "NUMBER")]
+    cpus: Option<quantity::Cpus>,
+
+    /// share of contended processors, 1 to 10000, usually 100   (docker: --cpu-shares)
+    #[argh(option, arg_name = "WEIGHT")]
+    cpu_weight: Option<quantity::Weight>,
+
+    /// processors that may be used, such as 0-2,4   (docker: --cpuset-cpus)
+    #[argh(option, arg_name = "LIST")]
+    cpuset: Option<quantity::CpuList>,
+
+    /// tasks, threads included   (docker: --pids-limit)
+    #[argh(option, arg_name = "COUNT")]
+    pids: Option<quantity::Count>,
+
+    /// DEVICE:rbps=SIZE,wbps=SIZE,riops=COUNT,wiops=COUNT, each a second; may be repeated
+    /// (docker: --device-read-bps and the like)
+    #[argh(option, arg_name = "LIMITS")]
+    io_max: Vec<device::IoMax>,
+
+    /// make or join the group of this name, and keep it
+    #[argh(option, arg_name = "NAME")]
+    name: Option<Name>,
+
+    /// the group above, as a path from the top   (docker: --cgroup-parent)
+    #[argh(option, arg_name = "GROUP")]
+    parent: Option<GroupPath>,
+
+    /// print usage and limits of the named group as JSON   (docker stats)
+    #[argh(switch)]
+    stat: bool,
+
+    /// kill everything in the named group   (docker kill)
+    #[argh(switch)]
+    kill: bool,
+
+    /// stop everything in the named group   (docker pause)
+    #[argh(switch)]
+    freeze: bool,
+
+    /// let it go on   (docker unpause)
+    #[argh(switch)]
+    thaw: bool,
+
+    /// remove the named group, which must be empty   (docker rm)
+    #[argh(switch)]
+    remove: bool,
+}
+
+/// What the steps share.
+#[derive(Default)]
+struct State {
+    group: Group,
+    contents: stat::Contents,
+}
+
+pk::main!(TOOL, steps);
+
+fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<State>> {
+    let verb = Verb::choose(&[
+        (options.stat, Verb::Stat),
+        (options.kill, Verb::Kill),
+        (options.freeze, Verb::Freeze),
+        (options.thaw, Verb::Thaw),
+        (options.remove, Verb::Remove),
+    ])?;
+    let limits = Limits {
+        memory: options.memory,
+        memory_swap: options.memory_swap,
+        cpus: options.cpus,
+        cpu_weight: options.cpu_weight,
+        cpuset: options.cpuset,
+        pids: options.pids,
+        io_max: options.io_max,
+    };
+    limits.check()?;
+    let Some(verb) = verb else {
+        let prog = Prog::find(operands)?;
+        let name = options.name.map_or_else(Name::anonymous, Ok)?;
+        return enter(&Place { name, parent: options.parent }, &limits, prog);
+    };
+    let option = verb.option();
+    if let Some(operand) = operands.first() {
+        return Err(Error::usage(operand.display(), format_args!("{option} takes no PROG")));
+    }
+    if let Some(&(_, limit)) = limits.needs().first() {
+        return Err(Error::usage(limit, format_args!("{option} sets no limit")));
+    }
+    let name = options.name.ok_or_else(|| Error::usage(option, "needs --name NAME"))?;
+    manage(verb, &Place { name, parent: options.parent })
+}
