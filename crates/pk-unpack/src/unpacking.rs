@@ -69,7 +69,7 @@ pub fn add_layers(
         );
     }
     steps.add(
-        "directories last: until now they had to be writable, and files made in them set their times",
+        "directories last: they had to stay writable, and files made in them set their times",
         "fchown(), fchmod(), fsetxattr(), futimens() of each directory",
         "# tar does this at its end too",
         move |state| {
