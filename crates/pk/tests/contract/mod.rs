@@ -143,7 +143,7 @@ impl<'a> Stage<'a> {
             symlink("busybox", root.join("usr/bin").join(applet)).unwrap();
         }
         let mut chroot = private_mounts();
-        chroot.arg("chroot").arg(&root).args(["/usr/bin/busybox", "true"]);
+        chroot.arg("--root").arg(&root).args(["/usr/bin/busybox", "true"]);
         run(&mut chroot).0 == 0
     }
 
