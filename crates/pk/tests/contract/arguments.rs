@@ -47,6 +47,8 @@ pub fn help_is_data(tool: &Tool) {
         let (status, stdout, stderr) = run(Command::new(tool.program).arg(option));
         assert_eq!((status, stderr.as_str()), (0, ""), "{option}");
         assert!(stdout.starts_with(&usage) && stdout.contains(tool.valued[0]), "{stdout}");
+        let lines_fit = |line: &str| line.trim_end() == line && line.chars().count() <= 100;
+        assert!(stdout.lines().all(lines_fit), "{stdout}");
     }
     for option in ["--version", "-V"] {
         let version = format!("{} {}\n", tool.name, env!("CARGO_PKG_VERSION"));
