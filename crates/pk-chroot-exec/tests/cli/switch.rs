@@ -1,6 +1,6 @@
 //! The switch of roots, and the ways back.
 
-use crate::contract::{Stage, is_root, private_mounts, run, skip};
+use crate::contract::{Stage, copy, is_root, private_mounts, run, skip};
 use crate::{TOOL, complaint, output};
 use std::collections::BTreeSet;
 use std::fs;
@@ -90,7 +90,7 @@ fn walk_out() {
 fn a_second_chroot_leads_out_of_a_chroot_only() {
     for (options, expected) in [(&[][..], "still inside"), (&["--chroot"], "outside")] {
         let Some(stage) = Stage::set(&TOOL) else { return };
-        fs::copy(std::env::current_exe().unwrap(), stage.root().join("walk")).unwrap();
+        assert!(copy(std::env::current_exe().unwrap(), stage.root().join("walk")));
         let marker = stage.directory().join("marker");
         fs::write(&marker, "").unwrap();
         let prog = ["/walk", "--exact", "switch::walk_out", "--ignored", "--nocapture"];
@@ -167,10 +167,12 @@ fn an_ordinary_user_is_told_what_to_put_in_front() {
         return skip("giving up root needs root");
     }
     let Some(stage) = Stage::set(&TOOL) else { return };
-    let copy = stage.directory().join(TOOL.name);
-    fs::copy(TOOL.program, &copy).unwrap();
+    let program = stage.directory().join(TOOL.name);
+    assert!(copy(TOOL.program, &program));
     let mut command = private_mounts();
-    command.args(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(copy);
+    command
+        .args(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(program);
     let stderr = "pk-chroot-exec: unshare(CLONE_NEWNS): Operation not permitted\n\
         hint: you are not root: put pk-ns --user --map-root --mount in front\n";
     let outcome = run(command.arg(stage.root()).arg("true"));

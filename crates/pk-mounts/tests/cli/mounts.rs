@@ -1,8 +1,7 @@
 //! What is there after the mounts, and is not there without them.
 
-use crate::contract::{Stage, is_root, private_mounts, run, skip};
+use crate::contract::{Stage, copy, is_root, private_mounts, run, skip};
 use crate::{TOOL, set_stage, shell};
-use std::fs;
 use std::process::Command;
 
 /// Options, a script, and what it prints; without the options it has to print something else.
@@ -19,6 +18,8 @@ fn check(table: &[(&[&str], &str, &str)]) {
 
 #[test]
 fn file_systems_are_mounted_and_their_mount_points_made() {
+    let hierarchies =
+        "grep \" $0/sys/fs/cgroup\" /proc/self/mountinfo | cut -d' ' -f6 | cut -d, -f1 | sort -u";
     let types = "stat -fc %T $0/proc $0/sys";
     check(&[
         (&["--proc", "--sys"], types, "proc\nsysfs\n"),
@@ -32,6 +33,7 @@ fn file_systems_are_mounted_and_their_mount_points_made() {
             "echo $(($(stat -fc '%b * %S' $0/t))); stat -c %a $0/t",
             "65536\n700\n",
         ),
+        (&["--sys", "--cgroup"], hierarchies, "ro\n"),
         (&["--tmpfs", "/t:ro"], "touch $0/t/x 2>&1 | grep -o Read-only", "Read-only\n"),
     ]);
 }
@@ -163,15 +165,15 @@ fn the_working_directory_may_be_root() {
 #[test]
 fn a_user_namespace_is_lent_the_hosts_devices() {
     let Some(stage) = Stage::set(&TOOL) else { return };
-    let copy = stage.directory().join(TOOL.name);
-    fs::copy(TOOL.program, &copy).unwrap();
+    let program = stage.directory().join(TOOL.name);
+    assert!(copy(TOOL.program, &program));
     let mut command = Command::new("env");
     if is_root() {
         command.args(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]);
         run(Command::new("chown").args(["-R", "65534:65534"]).arg(stage.root()));
     }
     command.args(["unshare", "--user", "--map-root-user", "--net", "--ipc", "--pid", "--fork"]);
-    command.args(["--mount", "--propagation", "private"]).arg(copy).arg("--standard");
+    command.args(["--mount", "--propagation", "private"]).arg(program).arg("--standard");
     let show = "cd $0; stat -c %t:%T dev/null; stat -fc %T proc sys; echo x > dev/null; ls dev/pts";
     let outcome = run(command.arg(stage.root()).args(["sh", "-c", show]).arg(stage.root()));
     if outcome.2.contains("parts of the /proc") || outcome.2.contains("parts of the /sys") {

@@ -1,6 +1,6 @@
 //! Id maps, seen by PROG.
 
-use crate::contract::{is_root, run, skip};
+use crate::contract::{copy, is_root, run, skip};
 use crate::{TOOL, output};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -13,9 +13,9 @@ const SHOW: [&str; 3] = ["sh", "-c", "id -u; id -g; cat /proc/self/uid_map /proc
 /// The tool where other users find it, which where it was built they may not.
 pub fn reachable(directory: &TempDir) -> PathBuf {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
-    let copy = directory.path().join(TOOL.name);
-    fs::copy(TOOL.program, &copy).unwrap();
-    copy
+    let program = directory.path().join(TOOL.name);
+    assert!(copy(TOOL.program, &program));
+    program
 }
 
 fn words(text: &str) -> Vec<&str> {

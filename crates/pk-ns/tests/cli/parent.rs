@@ -98,7 +98,7 @@ fn a_signal_reaches_the_handler_of_prog() {
     let table = [(Signal::TERM, "TERM", 7), (Signal::USR1, "USR1", 3), (Signal::INT, "INT", 4)];
     for (signal, name, status) in table {
         for option in ["--pid", "--time"] {
-            let script = format!("trap 'kill $!; echo got; exit {status}' {name}; {WAIT}");
+            let script = format!("trap 'kill -KILL $!; echo got; exit {status}' {name}; {WAIT}");
             let mut running = Running::start(&[option], &script);
             running.expect("ready");
             running.signal(signal);

@@ -74,6 +74,12 @@ pub fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
+/// Copies a program. In a process of its own: a file that is open for writing cannot be executed,
+/// and would be kept open by what another test's thread forks at that moment.
+pub fn copy(from: impl AsRef<Path>, to: impl AsRef<Path>) -> bool {
+    run(Command::new("cp").arg("--preserve=mode").arg(from.as_ref()).arg(to.as_ref())).0 == 0
+}
+
 /// Says why a test cannot run here.
 pub fn skip(reason: &str) {
     // Past the test harness, which would keep it to itself.
@@ -136,7 +142,7 @@ impl<'a> Stage<'a> {
             fs::create_dir_all(root.join(directory)).unwrap();
         }
         symlink("/usr/bin", root.join("bin")).unwrap();
-        if fs::copy("/bin/busybox", root.join("usr/bin/busybox")).is_err() {
+        if !copy("/bin/busybox", root.join("usr/bin/busybox")) {
             return false;
         }
         for applet in APPLETS {
@@ -149,9 +155,11 @@ impl<'a> Stage<'a> {
 
     /// Makes a file in ROOT, and tells the path by which PROG is to know it.
     pub fn file(&self, name: &str, text: &str, mode: u32) -> String {
-        let path = self.root().join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let text_file = self.directory().join("text");
+        fs::write(&text_file, text).unwrap();
+        fs::set_permissions(&text_file, fs::Permissions::from_mode(mode)).unwrap();
+        // It may be a script.
+        assert!(copy(text_file, self.root().join(name)));
         self.inside(name)
     }
 
