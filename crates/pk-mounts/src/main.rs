@@ -87,7 +87,9 @@ struct Options {
 
 fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps<Root>> {
     if operands.is_empty() {
-        return Err(Error::usage("ROOT", "missing").hint("--help shows the operands".to_owned()));
+        return Err(
+            Error::usage("ROOT", "missing operand").hint("--help shows the operands".to_owned())
+        );
     }
     let root = Root::open(operands.remove(0))?;
     let prog = Prog::find(operands)?;

@@ -7,12 +7,13 @@
 use crate::Options;
 use crate::namespaces::{Namespaces, apparmor_restricts};
 use crate::subordinate::with_subordinates;
+use nix::errno::Errno;
 use nix::sys::wait::waitpid;
 use nix::unistd::{Gid, Pid, Uid, getegid, geteuid, setgroups, setresgid, setresuid};
 use pk::{Error, Result, Steps};
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
@@ -223,7 +224,7 @@ impl Helper {
 /// The helper's whole life: wait for the end of input, write the maps, say what went wrong.
 fn help(mut talk: UnixStream, uids: &[Range], gids: &[Range]) -> ! {
     let pid = std::os::unix::process::parent_id();
-    let written = talk.read_to_end(&mut Vec::new()).map_err(|error| error.to_string());
+    let written = talk.read_to_end(&mut Vec::new()).map_err(|error| reason(&error));
     let written = written.and_then(|_| write_maps(pid, uids, gids));
     if let Err(complaint) = written {
         let _ = talk.write_all(complaint.as_bytes());
@@ -238,7 +239,7 @@ fn write_maps(pid: u32, uids: &[Range], gids: &[Range]) -> Result<(), String> {
             let written = OpenOptions::new().write(true).open(&path);
             let written =
                 written.and_then(|mut file| file.write_all(joined(ranges, "\n").as_bytes()));
-            written.map_err(|error| format!("write({path:?}): {error}"))?;
+            written.map_err(|error| format!("write({path:?}): {}", reason(&error)))?;
         }
         return Ok(());
     }
@@ -246,7 +247,7 @@ fn write_maps(pid: u32, uids: &[Range], gids: &[Range]) -> Result<(), String> {
         let text = words(ranges);
         let output = Command::new(program).arg(pid.to_string()).args(text.split(' ')).output();
         let output = output.map_err(|error| {
-            format!("execve({program:?}): {error} (Debian's package uidmap has it)")
+            format!("execve({program:?}): {} (Debian's package uidmap has it)", reason(&error))
         })?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
@@ -256,6 +257,11 @@ fn write_maps(pid: u32, uids: &[Range], gids: &[Range]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The kernel's answer without the number that `io::Error` adds to it.
+fn reason(error: &io::Error) -> String {
+    error.raw_os_error().map_or(error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned())
 }
 
 #[cfg(test)]

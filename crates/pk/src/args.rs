@@ -167,10 +167,10 @@ fn help(tool: &Tool, description: &str, flags: &[FlagInfo]) -> String {
     wrap(&mut text, description, 0);
     text.push('\n');
     for (name, description) in &rows {
-        let _ = write!(text, "  {name:column$}  ");
-        if name.chars().count() > column {
-            let _ = write!(text, "\n{:1$}", "", column + 4);
-        }
+        // A name that is too long for the column has the first line for itself.
+        let next = if name.chars().count() > column { column + 4 } else { 2 };
+        let line = if next > 2 { "\n" } else { "" };
+        let _ = write!(text, "  {name:column$}{line}{:next$}", "");
         wrap(&mut text, description, column + 4);
     }
     if !tool.notes.is_empty() {

@@ -73,6 +73,7 @@ where
     match args::parse(tool, arguments)? {
         Request::Print(text) => {
             // A reader that has gone away has seen what it wanted of a help text.
+            sys::ignore_sigpipe()?;
             let _ = std::io::stdout().write_all(text.as_bytes());
             Ok(0)
         }

@@ -50,6 +50,12 @@ pub fn ignore_sigchld() -> nix::Result<()> {
     unsafe { signal::signal(Signal::SIGCHLD, SigHandler::SigIgn) }.map(drop)
 }
 
+/// Ignores SIGPIPE, for a process that will end without becoming another program.
+pub fn ignore_sigpipe() -> nix::Result<()> {
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe { signal::signal(Signal::SIGPIPE, SigHandler::SigIgn) }.map(drop)
+}
+
 /// Says whether PROG gets a descriptor that was handed to this process.
 pub fn set_close_on_exec(number: i32, close: bool) -> nix::Result<()> {
     let flags = if close { libc::FD_CLOEXEC } else { 0 };
