@@ -38,7 +38,7 @@ impl Target {
         let pid = self.pid;
         let joined = self.differing(chosen);
         if joined.is_empty() {
-            let reason = "this process is in the namespaces that are named already";
+            let reason = "already in the namespaces that are named";
             return Err(Error::new(format!("setns({pid})"), reason));
         }
         let prog = if joined.has("mount") { self.find(operands)? } else { Prog::find(operands)? };

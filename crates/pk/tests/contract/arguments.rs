@@ -80,11 +80,10 @@ pub fn a_prog_that_is_not_there_is_127(tool: &Tool) {
     let Some(stage) = Stage::set(tool) else { return };
     let (name, path) = (tool.name, std::env::var("PATH").unwrap());
     let reason = "No such file or directory";
+    let place = if tool.root == Root::Entered { " inside the new root" } else { "" };
+    let hint = format!("hint: looked in PATH={path}{place}");
     let table = [
-        (
-            "pk-no-such",
-            format!("{name}: execve(\"pk-no-such\"): {reason}\nhint: looked in PATH={path}\n"),
-        ),
+        ("pk-no-such", format!("{name}: execve(\"pk-no-such\"): {reason}\n{hint}\n")),
         ("/pk/no-such", format!("{name}: execve(\"/pk/no-such\"): {reason}\n")),
     ];
     for (prog, stderr) in table {
