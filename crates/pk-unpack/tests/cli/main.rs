@@ -5,6 +5,7 @@ mod images;
 mod interruptions;
 mod layers;
 mod refusals;
+mod store;
 
 use std::ffi::OsString;
 use std::fs;
