@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -122,11 +122,7 @@ impl Store {
         }) {
             let Ok(directory) = openat(&store, name, DIRECTORY, Mode::empty()) else { continue };
             let lock = flock(&directory, FlockOperation::NonBlockingLockExclusive);
-            // Not what another run has just made in its place.
-            let is_it = statat(&store, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
-                fstat(&directory).is_ok_and(|locked| locked.st_ino == stat.st_ino)
-            });
-            if lock.is_ok() && is_it {
+            if lock.is_ok() && is_at(&directory, store.as_fd(), name) {
                 removal::remove(&store, name).attempt(format_args!("unlinkat({name:?})"))?;
             }
         }
@@ -142,6 +138,8 @@ impl Store {
             if layer.is_dir() {
                 return Ok(None);
             }
+            // A signal that comes now waits until it is known what to remove.
+            let mut noted = place.lock().unwrap_or_else(PoisonError::into_inner);
             match mkdirat(CWD, &path, Mode::RWXU) {
                 Err(Errno::EXIST) => {}
                 result => result.attempt(format_args!("mkdir({path:?})"))?,
@@ -150,16 +148,16 @@ impl Store {
                 Err(Errno::NOENT) => continue,
                 result => result.attempt(format_args!("open({path:?})"))?,
             };
-            flock(&directory, FlockOperation::LockExclusive).attempt("flock")?;
-            let mut noted = place.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_it = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
-                fstat(&directory).is_ok_and(|locked| locked.st_ino == stat.st_ino)
-            });
-            if !is_it {
+            if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err() {
+                drop(noted);
+                flock(&directory, FlockOperation::LockExclusive).attempt("flock")?;
+                continue;
+            }
+            if !is_at(&directory, CWD, path.as_os_str()) {
                 continue;
             }
             // From here on it is ours. Another run may have made the layer since we looked, or
-            // been killed.
+            // may have been killed.
             let is_left = !removal::names(&directory).attempt("getdents64")?.is_empty();
             if layer.is_dir() || is_left {
                 removal::remove(CWD, path.as_os_str())
@@ -171,6 +169,13 @@ impl Store {
             return Ok(Some(Partial::locked(directory, place.clone())));
         }
     }
+}
+
+/// Whether a locked directory is still where it was opened: before it was locked, another run may
+/// have renamed it or made a new one in its place.
+fn is_at(directory: &OwnedFd, above: BorrowedFd, name: &OsStr) -> bool {
+    let there = statat(above, name, AtFlags::SYMLINK_NOFOLLOW);
+    there.is_ok_and(|there| fstat(directory).is_ok_and(|locked| locked.st_ino == there.st_ino))
 }
 
 /// How a caller's layers are marked, and what their names end in.

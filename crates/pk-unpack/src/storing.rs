@@ -14,7 +14,6 @@ use indicatif::ProgressBar;
 use pk::{Attempt, Error, Result, Steps, quote};
 use rustix::fs::syncfs;
 use std::cell::Cell;
-use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
@@ -153,7 +152,7 @@ impl Storing {
             "the layers, the topmost first: what pk-mounts --overlay takes",
             format!("write(1, {lowerdir:?})"),
             format!("echo {}", quote(&lowerdir)),
-            move |_| io::stdout().write_all(&[lowerdir.as_bytes(), b"\n"].concat()),
+            move |_| unpacking::print(&[lowerdir.as_bytes(), b"\n"].concat()),
         );
         steps.add(
             "what the caller has no right to keep, or the filesystem no means, is told in one line",

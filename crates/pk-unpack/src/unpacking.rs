@@ -9,6 +9,7 @@ use crate::stream;
 use crate::tree::Tree;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use pk::{Error, Steps, quote};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
@@ -93,7 +94,7 @@ pub fn add_end(steps: &mut Steps<Option<Unpacking>>, target: Target, digest: Str
         "the digest of the manifest, or of the config where there is none",
         format!("write(1, \"{digest}\\n\")"),
         format!("echo {digest}"),
-        move |_| io::stdout().write_all(format!("{digest}\n").as_bytes()),
+        move |_| print(format!("{digest}\n").as_bytes()),
     );
     steps.add(
         "what the caller has no right to keep, or the filesystem no means, is told in one line",
@@ -101,6 +102,12 @@ pub fn add_end(steps: &mut Steps<Option<Unpacking>>, target: Target, digest: Str
         "# tar tells each one",
         |state| tell(begun(state).tree.lost()),
     );
+}
+
+/// Writes the answer to standard output. That of the standard library takes one that was closed
+/// for a success.
+pub fn print(answer: &[u8]) -> io::Result<()> {
+    File::from(io::stdout().as_fd().try_clone_to_owned()?).write_all(answer)
 }
 
 /// Says what could not be kept.

@@ -1,5 +1,6 @@
 //! Runs the binary and pins its status, what it says, and what it leaves.
 
+mod faults;
 mod formats;
 mod images;
 mod interruptions;
