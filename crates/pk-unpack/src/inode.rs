@@ -3,6 +3,7 @@
 //! The order is the kernel's: a change of owner clears setuid, setgid and file capabilities
 //! (`chown(2)`, `capabilities(7)`), and every change but that of the times could touch the times.
 
+use crate::lower::is_mark;
 use crate::metadata::Metadata;
 use pk::{Attempt, Result};
 use rustix::fs::{
@@ -17,7 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Counts of what the caller has not the right to keep, or the filesystem not the means.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Lost {
     owners: u64,
     devices: u64,
@@ -28,6 +29,13 @@ impl Lost {
     /// Notes that a device became an empty file.
     pub fn device(&mut self) {
         self.devices += 1;
+    }
+
+    /// Takes away what overlayfs would read as marks of its own.
+    pub fn marks(&mut self, xattrs: &mut Vec<(Vec<u8>, Vec<u8>)>) {
+        let count = xattrs.len();
+        xattrs.retain(|(name, _)| !is_mark(name));
+        self.xattrs += (count - xattrs.len()) as u64;
     }
 
     fn owner(&mut self, result: rustix::io::Result<()>) -> Result<()> {
@@ -45,6 +53,15 @@ impl Lost {
             result => result.attempt(format_args!("fsetxattr({name:?})"))?,
         }
         Ok(())
+    }
+
+    /// With the counts of another layer.
+    pub fn plus(self, other: &Self) -> Self {
+        Self {
+            owners: self.owners + other.owners,
+            devices: self.devices + other.devices,
+            xattrs: self.xattrs + other.xattrs,
+        }
     }
 
     /// Whether all was kept.

@@ -1,18 +1,23 @@
 //! pk-unpack [OPTION...] IMAGE DIR: turns an image archive into a root filesystem.
+//! pk-unpack [OPTION...] --store STORE IMAGE: or into layers for overlayfs, each once.
 //!
 //! First the image's documents are read and checked, down to a list of layers. The steps then
-//! apply these, the lowest first, in a directory beside DIR that is renamed at the end.
+//! apply these, the lowest first, in a directory beside DIR that is renamed at the end; or each in
+//! one of its own, which is renamed as soon as it is whole.
 #![cfg_attr(not(test), no_main)]
 
 mod archive;
 mod blob;
 mod compression;
+mod copy_up;
 mod digest;
 mod docker;
 mod entry;
 mod image;
 mod inode;
 mod interrupt;
+mod lower;
+mod merged;
 mod metadata;
 mod oci;
 mod partial;
@@ -21,6 +26,8 @@ mod platform;
 mod removal;
 mod root;
 mod sparse;
+mod store;
+mod storing;
 mod stream;
 mod tree;
 mod unpacking;
@@ -35,20 +42,25 @@ use platform::Platform;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use store::Store;
+use storing::Storing;
 use unpacking::Unpacking;
 
 const TOOL: pk::Tool = pk::Tool {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),
-    operands: "IMAGE DIR",
+    operands: "IMAGE [DIR]",
     kind: pk::Kind::Plain,
     notes: "\
 IMAGE is what docker save writes, or an OCI image layout, as a directory or a tar; - is standard
 input. DIR must not exist, or be an empty directory: it is whole in the end, or not there.
 The digest of the image's manifest is printed; an old archive has none, and gives the image's id.
 
+With --store it is the layers' paths, the topmost first: what pk-mounts --overlay takes.
+
   docker save alpine | pk-unpack - rootfs
-  pk-unpack --platform linux/arm64 image.oci rootfs",
+  pk-unpack --platform linux/arm64 image.oci rootfs
+  lower=$(pk-unpack --store layers alpine.tar)",
 };
 pk::main!(TOOL, steps);
 
@@ -64,12 +76,44 @@ struct Options {
     /// also write the image's config, as it is, to FILE
     #[argh(option, arg_name = "FILE")]
     config: Option<PathBuf>,
+    /// keep each layer once in STORE, for overlayfs, instead of making DIR
+    #[argh(option, arg_name = "STORE")]
+    store: Option<PathBuf>,
+}
+
+/// Where the image goes.
+enum Destination {
+    Directory(Target),
+    Store(Store),
+}
+
+impl Destination {
+    /// IMAGE, and where it goes.
+    fn check(store: Option<&Path>, operands: Vec<OsString>) -> Result<(OsString, Self)> {
+        let given = format!("{} operands given", operands.len());
+        let Some(store) = store else {
+            let pair = <[OsString; 2]>::try_from(operands);
+            let [source, directory] = pair.map_err(|_| Error::usage("IMAGE DIR", given))?;
+            return Ok((source, Self::Directory(Target::check(&directory)?)));
+        };
+        let hint = "with --store there is no DIR".to_owned();
+        let hint = Some(hint).filter(|_| operands.len() == 2);
+        let [source] = <[OsString; 1]>::try_from(operands)
+            .map_err(|_| Error::usage("--store STORE IMAGE", given).hint(hint))?;
+        Ok((source, Self::Store(Store::check(store)?)))
+    }
+
+    /// Where unnamed files can be made.
+    fn beside(&self) -> &Path {
+        match self {
+            Self::Directory(target) => &target.parent,
+            Self::Store(store) => store.beside(),
+        }
+    }
 }
 
 fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpacking>>> {
-    let [source, directory] = <[OsString; 2]>::try_from(operands)
-        .map_err(|given| Error::usage("IMAGE DIR", format!("{} operands given", given.len())))?;
-    let target = Target::check(&directory)?;
+    let (source, destination) = Destination::check(options.store.as_deref(), operands)?;
     if let Some(file) = &options.config {
         let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
@@ -77,14 +121,24 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpac
     }
     let archive = match Source::open(&source)? {
         Source::Archive(archive) => archive,
-        Source::Stream(stream, name) => Archive::spool(stream, name, &target.parent)?,
+        Source::Stream(stream, name) => Archive::spool(stream, name, destination.beside())?,
     };
     let wanted = Wanted { tag: options.tag, platform: options.platform };
     let image = Image::find(&archive, &wanted)?;
 
     let mut steps = Steps::new(None);
-    unpacking::add_begin(&mut steps, &target);
-    unpacking::add_layers(&mut steps, &archive, image.layers, &target);
+    let add_end: Box<dyn FnOnce(&mut Steps<_>)> = match destination {
+        Destination::Directory(target) => {
+            unpacking::add_begin(&mut steps, &target);
+            unpacking::add_layers(&mut steps, &archive, image.layers, &target);
+            Box::new(|steps| unpacking::add_end(steps, target, image.digest))
+        }
+        Destination::Store(store) => {
+            let storing = Storing::new(store, &image.layers, archive.name())?;
+            storing.add_layers(&mut steps, &archive, image.layers);
+            Box::new(|steps| storing.add_end(steps))
+        }
+    };
     if let Some(file) = options.config {
         steps.add(
             "what the image says of its program: pk-chroot-exec --config takes it",
@@ -93,6 +147,6 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpac
             move |_| fs::write(&file, &image.config),
         );
     }
-    unpacking::add_end(&mut steps, target, image.digest);
+    add_end(&mut steps);
     Ok(steps)
 }

@@ -117,7 +117,8 @@ pub struct Partial {
     place: Place,
 }
 
-const DIRECTORY: OFlags =
+/// How a directory is opened that is to be locked.
+pub const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// Random letters in the name.
 const LETTERS: usize = 6;
@@ -125,10 +126,7 @@ const LETTERS: usize = 6;
 impl Partial {
     /// Makes it beside `target`, and notes it in `place`.
     pub fn create(target: &Target, place: Place) -> Result<Self> {
-        // To remove a tree takes an open descriptor for each level of it.
-        let limit = getrlimit(Resource::Nofile);
-        let raised = Rlimit { current: limit.maximum, ..limit };
-        setrlimit(Resource::Nofile, raised).attempt("setrlimit(RLIMIT_NOFILE)")?;
+        raise_limit()?;
         let prefix = target.prefix();
         loop {
             let mut noted = place.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,20 +143,25 @@ impl Partial {
             if fstat(&directory).attempt("fstat")?.st_nlink == 0 {
                 continue;
             }
-            // What DIR's parent passes on to all that is made in it is no part of the image.
-            let _ = fremovexattr(&directory, "system.posix_acl_default");
-            let _ = fremovexattr(&directory, "system.posix_acl_access");
             *noted = Some(made.keep());
             drop(noted);
-            return Ok(Self { directory, place });
+            return Ok(Self::locked(directory, place));
         }
     }
 
-    /// Renames it to DIR, over an empty directory if there is one.
-    pub fn rename(&self, target: &Target) -> Result<()> {
+    /// The new directory that `place` names and that is locked.
+    pub fn locked(directory: OwnedFd, place: Place) -> Self {
+        // What the directory above passes on to all that is made in it is no part of the image.
+        let _ = fremovexattr(&directory, "system.posix_acl_default");
+        let _ = fremovexattr(&directory, "system.posix_acl_access");
+        Self { directory, place }
+    }
+
+    /// Renames it to `path`, over an empty directory if there is one.
+    pub fn rename(&self, path: &Path) -> Result<()> {
         let mut place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(path) = place.as_ref() else { return Ok(()) };
-        fs::rename(path, target.path())?;
+        let Some(partial) = place.as_ref() else { return Ok(()) };
+        fs::rename(partial, path)?;
         *place = None;
         Ok(())
     }
@@ -175,6 +178,13 @@ impl Drop for Partial {
         // What cannot be removed stays for the next run, and the error that led here is told.
         let _ = remove_at(&mut self.place.lock().unwrap_or_else(PoisonError::into_inner));
     }
+}
+
+/// Raises the limit of open descriptors: to remove a tree takes one for each level of it.
+pub fn raise_limit() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, raised).attempt("setrlimit(RLIMIT_NOFILE)")
 }
 
 /// Removes the partial directory at `place`, if there is one.

@@ -1,19 +1,22 @@
 //! Directories inside the root: every path is resolved by the kernel, as if the root were `/`.
 
+use crate::lower::Lower;
+use crate::merged::Seen;
 use pk::{Attempt, Error, Result};
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, unlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
-/// A root filesystem in the making.
+/// A root filesystem in the making, or one layer of it.
 pub struct Root {
-    top: Rc<Directory>,
+    pub top: Rc<Directory>,
     /// The path that was resolved last: most entries lie where the one before lies.
     recent: Option<(PathBuf, Rc<Directory>)>,
+    /// What shows through where a layer of its own is made.
+    pub lower: Option<Lower>,
 }
 
 /// A directory inside the root.
@@ -27,13 +30,13 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 const PLAIN: ResolveFlags = INSIDE.union(ResolveFlags::NO_SYMLINKS);
 /// Dangling symlinks in a path, as many as the kernel follows of them.
-const MOST_LINKS: u32 = 40;
+pub const MOST_LINKS: u32 = 40;
 
 impl Root {
-    /// The root that `top` is open at.
-    pub fn new(top: BorrowedFd) -> Result<Self> {
+    /// The root that `top` is open at, over `lower` if it is a layer of its own.
+    pub fn new(top: BorrowedFd, lower: Option<Lower>) -> Result<Self> {
         let fd = top.try_clone_to_owned().attempt("dup")?;
-        Ok(Self { top: Rc::new(Directory { fd, path: PathBuf::new() }), recent: None })
+        Ok(Self { top: Rc::new(Directory { fd, path: PathBuf::new() }), recent: None, lower })
     }
 
     /// The directory at `path`, through symlinks inside the root, if there is one.
@@ -44,8 +47,16 @@ impl Root {
         if let Some((_, directory)) = self.recent.as_ref().filter(|(recent, _)| recent == path) {
             return Ok(Some(Rc::clone(directory)));
         }
-        let directory = match open_inside(&self.top, path, PLAIN) {
+        // With `..` in it, as a symlink may bring one, a path is not the only one.
+        let is_plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+        let opened = if is_plain { open_inside(&self.top, path, PLAIN) } else { Err(Errno::LOOP) };
+        let directory = match opened {
             Ok(fd) => Directory { fd, path: path.to_owned() },
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if self.lower.is_some() => {
+                let Some(real) = self.walk(path)? else { return Ok(None) };
+                let fd = self.reopen(&real).attempt(format_args!("openat2({path:?})"))?;
+                Directory { fd, path: real }
+            }
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             Err(Errno::LOOP) => match open_inside(&self.top, path, INSIDE) {
                 Ok(fd) => Directory { path: self.real_path(&fd)?, fd },
@@ -92,26 +103,26 @@ impl Root {
             return Err(Error::from(Errno::NOENT).attempting(format_args!("mkdirat({path:?})")));
         };
         let above = self.make(above, made, links)?;
-        match mkdirat(&above, name, Mode::RWXU) {
-            Ok(()) => {
-                made(above.path.join(name));
-                let directory = Rc::new(above.open(name).attempt("openat")?);
-                self.recent = Some((path.to_owned(), Rc::clone(&directory)));
-                Ok(directory)
+        let seen = self.look(&above.path, name)?;
+        // A symlink to where nothing is: what it points to is made.
+        if let Some(target) = self.target(&seen, &above.path.join(name))? {
+            if links == 0 {
+                return Err(Errno::LOOP).attempt(format_args!("openat2({path:?})"));
             }
-            // A symlink to where nothing is: what it points to is made.
-            Err(Errno::EXIST) if links > 0 => {
-                let target = match readlinkat(&above, name, Vec::new()) {
-                    Err(Errno::INVAL) => Err(Errno::NOTDIR),
-                    result => result,
-                };
-                let target = target.attempt(format_args!("openat2({path:?})"))?;
-                let target = above.path.join(OsStr::from_bytes(target.as_bytes()));
-                let target = target.strip_prefix("/").unwrap_or(&target);
-                self.make(target, made, links - 1)
-            }
-            Err(errno) => Err(errno).attempt(format_args!("mkdirat({path:?})")),
+            let target = above.path.join(target);
+            return self.make(target.strip_prefix("/").unwrap_or(&target), made, links - 1);
         }
+        if !matches!(seen, Seen::Nothing) {
+            return Err(Errno::NOTDIR).attempt(format_args!("openat2({path:?})"));
+        }
+        // There may be a whiteout.
+        let replaced = self.lower.is_some() && unlinkat(&above, name, AtFlags::empty()).is_ok();
+        mkdirat(&above, name, Mode::RWXU).attempt(format_args!("mkdirat({path:?})"))?;
+        self.merge(&above, name, replaced)?;
+        made(above.path.join(name));
+        let directory = Rc::new(above.open(name).attempt("openat")?);
+        self.recent = Some((path.to_owned(), Rc::clone(&directory)));
+        Ok(directory)
     }
 
     /// Where a directory lies that was reached through symlinks: `..` by `..` to the top would

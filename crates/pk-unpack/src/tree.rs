@@ -3,6 +3,7 @@
 
 use crate::entry::{Entries, Entry, Kind, Skip};
 use crate::inode::{self, Lost};
+use crate::lower::Lower;
 use crate::metadata::Metadata;
 use crate::removal;
 use crate::root::{Directory, Root};
@@ -41,7 +42,15 @@ impl Tree {
     pub fn new(top: BorrowedFd) -> Result<Self> {
         let directories = BTreeMap::from([(PathBuf::new(), unstated())]);
         let (held, lost) = (HashSet::new(), Lost::default());
-        Ok(Self { root: Root::new(top)?, directories, held, lost })
+        Ok(Self { root: Root::new(top, None)?, directories, held, lost })
+    }
+
+    /// An empty tree for one layer alone, in the form of overlayfs, over those below it.
+    pub fn layer(top: BorrowedFd, lower: Lower) -> Result<Self> {
+        let root = lower.root().transpose()?.unwrap_or_else(unstated);
+        let directories = BTreeMap::from([(PathBuf::new(), root)]);
+        let (held, lost) = (HashSet::new(), Lost::default());
+        Ok(Self { root: Root::new(top, Some(lower))?, directories, held, lost })
     }
 
     /// Applies a layer, which errors call `layer`.
@@ -58,6 +67,9 @@ impl Tree {
 
     /// Gives the directories what they are to have.
     pub fn finish(&mut self) -> Result<()> {
+        for (path, metadata) in self.root.lower.iter_mut().flat_map(Lower::take_copied) {
+            self.directories.entry(path).or_insert(metadata);
+        }
         // The lowest first: the mode of one above might keep us out.
         for (path, metadata) in self.directories.iter().rev() {
             let set = |directory| inode::set(directory, metadata, &mut self.lost);
@@ -89,7 +101,10 @@ impl Tree {
     }
 
     fn put(&mut self, path: &Path, entry: Entry, entries: &mut Entries<impl Skip>) -> Result<()> {
-        let Entry { kind, metadata, .. } = entry;
+        let Entry { kind, mut metadata, .. } = entry;
+        if self.root.lower.is_some() {
+            self.lost.marks(&mut metadata.xattrs);
+        }
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
             if kind != Kind::Directory {
                 return Err(refused("the root itself can only be a directory"));
@@ -125,11 +140,18 @@ impl Tree {
             let stat = statat(above, name, AtFlags::SYMLINK_NOFOLLOW);
             stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
         };
-        let make = || match mkdirat(above, name, Mode::RWXU) {
-            Err(Errno::EXIST) if is_directory() => Ok(()),
-            result => result,
-        };
-        self.replacing(above, name, "mkdirat", make)?;
+        let make = || mkdirat(above, name, Mode::RWXU);
+        match make() {
+            Err(Errno::EXIST) if is_directory() => {}
+            Err(Errno::EXIST) => {
+                self.replacing(above, name, "mkdirat", make)?;
+                self.root.merge(above, name, true)?;
+            }
+            result => {
+                result.attempt("mkdirat")?;
+                self.root.merge(above, name, false)?;
+            }
+        }
         self.directories.insert(above.path.join(name), metadata);
         Ok(())
     }
@@ -151,6 +173,7 @@ impl Tree {
         if (&target_above.path, target_name) == (&above.path, name) {
             return Ok(());
         }
+        self.root.bring_up(&target_above, target_name, &mut self.lost).attempt(call())?;
         let flags = AtFlags::empty();
         let make = || linkat(&target_above, target_name, above, name, flags);
         self.replacing(above, name, &call(), make)
@@ -164,7 +187,15 @@ impl Tree {
         device: u64,
         metadata: &Metadata,
     ) -> Result<()> {
-        let make = || mknodat(above, name, kind, Mode::RUSR | Mode::WUSR, device);
+        // In a layer of its own it would be a whiteout.
+        let is_whiteout = kind == FileType::CharacterDevice && device == makedev(0, 0);
+        let is_refused = is_whiteout && self.root.lower.is_some();
+        let make = || {
+            if is_refused {
+                return Err(Errno::PERM);
+            }
+            mknodat(above, name, kind, Mode::RUSR | Mode::WUSR, device)
+        };
         match self.replacing(above, name, "mknodat", make) {
             Err(error) if error.errno() == Some(nix::errno::Errno::EPERM) => {
                 self.lost.device();
@@ -202,6 +233,7 @@ impl Tree {
             Err(Errno::ISDIR) => {
                 let path = above.path.join(name);
                 self.directories.retain(|directory, _| !directory.starts_with(&path));
+                self.root.lower.iter_mut().for_each(|lower| lower.forget(&path));
                 removal::remove(above, name).attempt("unlinkat")
             }
             Err(Errno::NOENT) => Ok(()),
@@ -223,7 +255,8 @@ impl Tree {
     /// Hides what lower layers hold at `name` and below.
     fn hide(&mut self, above: &Directory, name: &OsStr) -> Result<()> {
         if !self.held.contains(&above.path.join(name)) {
-            return self.remove(above, name);
+            self.remove(above, name)?;
+            return self.root.white_out(above, name);
         }
         match above.open(name) {
             Ok(directory) => self.hide_contents(&directory),
@@ -234,7 +267,8 @@ impl Tree {
     }
 
     fn hide_contents(&mut self, directory: &Directory) -> Result<()> {
-        for name in removal::names(directory).attempt("getdents64")? {
+        let alone = self.root.make_opaque(directory)?;
+        for name in removal::names(directory).attempt("getdents64")?.into_iter().chain(alone) {
             self.hide(directory, &name)?;
         }
         Ok(())

@@ -2,19 +2,21 @@
 
 use crate::archive::Archive;
 use crate::image::Layer;
+use crate::inode::Lost;
 use crate::interrupt;
 use crate::partial::{Partial, Place, Target};
 use crate::stream;
 use crate::tree::Tree;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use pk::{Error, Steps, quote};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 /// A tree in its partial directory, as long as the steps run.
 pub struct Unpacking {
-    tree: Tree,
-    partial: Partial,
+    pub tree: Tree,
+    pub partial: Partial,
 }
 
 /// Before the layers: a place for the tree.
@@ -86,24 +88,32 @@ pub fn add_end(steps: &mut Steps<Option<Unpacking>>, target: Target, digest: Str
         "all is there, and all digests are as the image states them",
         format!("rename({from:?}, {to:?})"),
         format!("mv -T {} {}", quote_pattern(&target), quote(&to)),
-        move |state| begun(state).partial.rename(&target),
+        move |state| begun(state).partial.rename(&target.path()),
     );
     steps.add(
         "the digest of the manifest, or of the config where there is none",
         format!("write(1, \"{digest}\\n\")"),
         format!("echo {digest}"),
-        move |_| io::stdout().write_all(format!("{digest}\n").as_bytes()),
+        move |_| print(format!("{digest}\n").as_bytes()),
     );
     steps.add(
         "what the caller has no right to keep, or the filesystem no means, is told in one line",
         "write(2)",
         "# tar tells each one",
-        |state| {
-            let lost = begun(state).tree.lost();
-            let line = format!("pk-unpack: {lost}\n");
-            if lost.is_nothing() { Ok(()) } else { io::stderr().write_all(line.as_bytes()) }
-        },
+        |state| tell(begun(state).tree.lost()),
     );
+}
+
+/// Writes the answer to standard output. That of the standard library takes one that was closed
+/// for a success.
+pub fn print(answer: &[u8]) -> io::Result<()> {
+    File::from(io::stdout().as_fd().try_clone_to_owned()?).write_all(answer)
+}
+
+/// Says what could not be kept.
+pub fn tell(lost: &Lost) -> io::Result<()> {
+    let line = format!("pk-unpack: {lost}\n");
+    if lost.is_nothing() { Ok(()) } else { io::stderr().write_all(line.as_bytes()) }
 }
 
 fn begun(state: &mut Option<Unpacking>) -> &mut Unpacking {
@@ -121,7 +131,7 @@ fn quote_pattern(target: &Target) -> String {
 }
 
 /// Counts bytes of the layers as they lie in the archive. It is seen on a terminal only.
-fn progress_bar(size: u64) -> ProgressBar {
+pub fn progress_bar(size: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {binary_bytes}/{binary_total_bytes} {eta}");
     let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
     bar.with_style(style.expect("a constant")).with_finish(ProgressFinish::AndClear)

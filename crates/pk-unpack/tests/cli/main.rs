@@ -1,10 +1,12 @@
 //! Runs the binary and pins its status, what it says, and what it leaves.
 
+mod faults;
 mod formats;
 mod images;
 mod interruptions;
 mod layers;
 mod refusals;
+mod store;
 
 use std::ffi::OsString;
 use std::fs;
