@@ -48,7 +48,9 @@ pub fn read(
             (reading, Some(scope.spawn(inflate)))
         };
         let hashing = scope.spawn(move || {
-            hashed.iter().for_each(|chunk| hash.update(&chunk));
+            for chunk in hashed {
+                hash.update(&chunk);
+            }
             hash
         });
         let applied = apply(tar);
@@ -63,11 +65,7 @@ fn join<T>(thread: ScopedJoinHandle<T>) -> Result<T> {
     thread.join().map_err(|_| Error::new("pthread_join", "a thread panicked"))
 }
 
-fn read_blob(
-    layer: &Layer,
-    progress: impl Fn(u64),
-    outputs: &[SyncSender<Chunk>],
-) -> Result<()> {
+fn read_blob(layer: &Layer, progress: impl Fn(u64), outputs: &[SyncSender<Chunk>]) -> Result<()> {
     // Where nothing is compressed, the tar is the blob.
     let is_tar =
         |stated: &&Digest| layer.compression == Compression::Plain && **stated == layer.diff_id;
