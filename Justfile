@@ -18,9 +18,9 @@ test:
 lint:
     scripts/lint
 
-# Time the chain's start-up beside that of others
-bench:
-    scripts/bench
+# Time start-up and unpacking beside others: start, unpack or both
+bench *ARGS:
+    scripts/bench {{ARGS}}
 
 # Make an image without a network
 make-image *ARGS:

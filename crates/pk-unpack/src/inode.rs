@@ -8,9 +8,10 @@ use crate::metadata::Metadata;
 use pk::{Attempt, Result};
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmod, chownat,
-    fchmod, fchown, fsetxattr, futimens, lsetxattr, openat, utimensat,
+    fchmod, fchown, fsetxattr, fstat, futimens, lsetxattr, openat, utimensat,
 };
 use rustix::io::Errno;
+use rustix::process::{getegid, geteuid, umask};
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -81,6 +82,54 @@ impl Display for Lost {
         let counts: Vec<_> = counts.map(|(count, what)| format!("{count} {what}")).collect();
         write!(formatter, "could not be kept as they are: {}", counts.join(", "))
     }
+}
+
+/// What a new file has by itself, so that it need not be given it.
+pub struct Inherited {
+    /// None where it is not certain.
+    owner: Option<(u32, u32)>,
+    umask: u32,
+}
+
+impl Inherited {
+    /// What this process's new files have in `top`, a directory that it made, and below it. No
+    /// default ACL may be there.
+    pub fn below(top: BorrowedFd) -> Result<Self> {
+        let stat = fstat(top).attempt("fstat")?;
+        let owner = (geteuid().as_raw(), getegid().as_raw());
+        // The group may be the directory's instead: for setgid ones, or all if mounted with grpid.
+        let is_certain = (stat.st_uid, stat.st_gid) == owner;
+        // There is no call that only asks.
+        let mask = umask(Mode::empty());
+        umask(mask);
+        Ok(Self { owner: is_certain.then_some(owner), umask: mask.as_raw_mode() })
+    }
+
+    /// The mode to make a file with: if [`Self::is_all`], that is its own.
+    pub fn mode(&self, metadata: &Metadata) -> Mode {
+        let mode = if self.is_all(metadata) { metadata.mode } else { 0o600 };
+        Mode::from_raw_mode(mode)
+    }
+
+    /// Whether a file made with the right mode lacks no more than its times.
+    fn is_all(&self, metadata: &Metadata) -> bool {
+        self.owner == Some((metadata.uid, metadata.gid))
+            && metadata.mode & (0o7000 | self.umask) == 0
+            && metadata.xattrs.is_empty()
+    }
+}
+
+/// Gives a file that was made with [`Inherited::mode`] what it lacks.
+pub fn set_new(
+    file: impl AsFd,
+    metadata: &Metadata,
+    inherited: &Inherited,
+    lost: &mut Lost,
+) -> Result<()> {
+    if inherited.is_all(metadata) {
+        return futimens(file, &times(metadata)).attempt("futimens");
+    }
+    set(file, metadata, lost)
 }
 
 /// Gives an open file or directory its owner, mode, extended attributes and times.

@@ -6,10 +6,11 @@ use crate::digest::{Digest, Hash};
 use crate::entry::Skip;
 use crate::image::Layer;
 use pk::{Attempt, Error, Result};
-use std::io::{self, BufRead, BufReader, Read};
+use std::collections::VecDeque;
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 /// Bytes that go from thread to thread at once, and how many such pieces may wait.
 const CHUNK: usize = 256 << 10;
@@ -17,7 +18,7 @@ const WAITING: usize = 8;
 
 type Chunk = Arc<Vec<u8>>;
 
-/// The tar of a layer, as it comes out of the thread that inflates it.
+/// What another thread makes, as a reader.
 pub struct Chunks {
     receiver: Receiver<Chunk>,
     chunk: Chunk,
@@ -33,64 +34,81 @@ pub fn read(
     progress: impl Fn(u64) + Send,
     apply: impl FnOnce(Chunks) -> Result<()>,
 ) -> Result<()> {
+    let mut hash = Hash::like(&layer.diff_id)?;
     thread::scope(|scope| {
-        let (to_apply, receiver) = sync_channel(WAITING);
+        let (to_apply, tar) = Chunks::channel();
         let (to_hash, hashed) = sync_channel::<Chunk>(WAITING);
-        let inflating = scope.spawn(move || inflate(layer, progress, [&to_hash, &to_apply]));
-        let hashing = scope.spawn(move || -> Result<Hash> {
-            let mut hash = Hash::like(&layer.diff_id)?;
+        let to_both = [to_hash, to_apply];
+        let (reading, inflating) = if layer.compression == Compression::Plain {
+            (scope.spawn(move || read_blob(layer, progress, &to_both)), None)
+        } else {
+            let (to_inflate, blob) = Chunks::channel();
+            let reading = scope.spawn(move || read_blob(layer, progress, &[to_inflate]));
+            let inflate = move || pump(layer.compression.decode(blob)?, &to_both);
+            (reading, Some(scope.spawn(inflate)))
+        };
+        let hashing = scope.spawn(move || {
             for chunk in hashed {
                 hash.update(&chunk);
             }
-            Ok(hash)
+            hash
         });
-        let applied = apply(Chunks { receiver, chunk: Chunk::default(), at: 0 });
-        let inflated = inflating.join().unwrap_or_else(|_| Err(died()));
-        let hash = hashing.join().unwrap_or_else(|_| Err(died()));
-        inflated?;
+        let applied = apply(tar);
+        join(reading)??;
+        inflating.map_or(Ok(Ok(())), join)?.attempt(layer.name())?;
         applied?;
-        hash?.check(&layer.diff_id, &format!("{}: its tar", layer.name()))
+        join(hashing)?.check(&layer.diff_id, &format!("{}: its tar", layer.name()))
     })
 }
 
-fn died() -> Error {
-    Error::new("pthread_join", "a thread panicked")
+fn join<T>(thread: ScopedJoinHandle<T>) -> Result<T> {
+    thread.join().map_err(|_| Error::new("pthread_join", "a thread panicked"))
 }
 
-fn inflate(layer: &Layer, progress: impl Fn(u64), outputs: [&SyncSender<Chunk>; 2]) -> Result<()> {
+fn read_blob(layer: &Layer, progress: impl Fn(u64), outputs: &[SyncSender<Chunk>]) -> Result<()> {
     // Where nothing is compressed, the tar is the blob.
     let is_tar =
         |stated: &&Digest| layer.compression == Compression::Plain && **stated == layer.diff_id;
     let stated = layer.digest.as_ref().filter(|stated| !is_tar(stated));
     let hash = stated.map(Hash::like).transpose()?;
     let mut blob = Checked { blob: layer.blob.clone(), hash, progress };
-    let pumped = pump(layer.compression, &mut blob, outputs);
+    pump(&mut blob, outputs).attempt(layer.name())?;
+    let (Some(stated), Some(_)) = (stated, &blob.hash) else { return Ok(()) };
     // What comes after the compressed data, or after an error, belongs to the digest as well.
-    let rest =
-        if stated.is_some() { io::copy(&mut blob, &mut io::sink()).map(drop) } else { Ok(()) };
-    if let (Some(hash), Some(stated), Ok(())) = (blob.hash, stated, &rest) {
-        hash.check(stated, &layer.name())?;
-    }
-    pumped.and(rest).attempt(layer.name())
+    io::copy(&mut blob, &mut io::sink()).attempt(layer.name())?;
+    blob.hash.map_or(Ok(()), |hash| hash.check(stated, &layer.name()))
 }
 
-/// Decompresses until the end, or until nobody listens any more.
-fn pump(
-    compression: Compression,
-    blob: impl Read,
-    outputs: [&SyncSender<Chunk>; 2],
-) -> io::Result<()> {
-    let mut tar = compression.decode(BufReader::with_capacity(CHUNK, blob))?;
+/// Hands on what `reader` reads until the end, or until nobody listens any more.
+fn pump(mut reader: impl Read, outputs: &[SyncSender<Chunk>]) -> io::Result<()> {
+    let mut handed_on = VecDeque::<Chunk>::new();
     loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        tar.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)?;
-        let chunk = Chunk::new(chunk);
-        if chunk.is_empty()
-            || outputs.iter().any(|output| output.send(Chunk::clone(&chunk)).is_err())
-        {
+        // What all have read is filled again: it is mapped, and perhaps in the CPU's cache.
+        let is_free = handed_on.front_mut().is_some_and(|chunk| Arc::get_mut(chunk).is_some());
+        let free = if is_free { handed_on.pop_front() } else { None };
+        let mut chunk = free.unwrap_or_else(|| Arc::new(vec![0; CHUNK]));
+        let buffer = Arc::get_mut(&mut chunk).expect("nobody else has it");
+        let length = fill(&mut reader, buffer)?;
+        buffer.truncate(length);
+        if length == 0 || outputs.iter().any(|output| output.send(Arc::clone(&chunk)).is_err()) {
             return Ok(());
         }
+        handed_on.push_back(chunk);
     }
+}
+
+/// Reads until `buffer` is full or nothing is left.
+fn fill(mut reader: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// A blob whose digest is made while it is read.
@@ -111,6 +129,13 @@ impl<R: Read, P: Fn(u64)> Read for Checked<R, P> {
     }
 }
 
+impl Chunks {
+    fn channel() -> (SyncSender<Chunk>, Self) {
+        let (sender, receiver) = sync_channel(WAITING);
+        (sender, Self { receiver, chunk: Chunk::default(), at: 0 })
+    }
+}
+
 impl Read for Chunks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.fill_buf()?.read(buffer)?;
@@ -122,6 +147,8 @@ impl Read for Chunks {
 impl BufRead for Chunks {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.chunk.len() {
+            // Let go of before the wait for the next one, so that it can be filled again.
+            self.chunk = Chunk::default();
             // The sender has gone at the end, and also when it failed, which it says itself.
             self.chunk = self.receiver.recv().unwrap_or_default();
             self.at = 0;

@@ -2,7 +2,7 @@
 //! image specification, "Image Layer Filesystem Changeset", "Applying Changesets".
 
 use crate::entry::{Entries, Entry, Kind, Skip};
-use crate::inode::{self, Lost};
+use crate::inode::{self, Inherited, Lost};
 use crate::lower::Lower;
 use crate::metadata::Metadata;
 use crate::removal;
@@ -34,15 +34,17 @@ pub struct Tree {
     /// What the layer that is being applied holds, and the directories above: its whiteouts, which
     /// may come later, hide only what lower layers hold.
     held: HashSet<PathBuf>,
+    inherited: Inherited,
     lost: Lost,
 }
 
 impl Tree {
-    /// An empty tree, in the empty directory `top`.
+    /// An empty tree, in the empty directory `top`, which this process made.
     pub fn new(top: BorrowedFd) -> Result<Self> {
         let directories = BTreeMap::from([(PathBuf::new(), unstated())]);
         let (held, lost) = (HashSet::new(), Lost::default());
-        Ok(Self { root: Root::new(top, None)?, directories, held, lost })
+        let inherited = Inherited::below(top)?;
+        Ok(Self { root: Root::new(top, None)?, directories, held, inherited, lost })
     }
 
     /// An empty tree for one layer alone, in the form of overlayfs, over those below it.
@@ -50,7 +52,8 @@ impl Tree {
         let root = lower.root().transpose()?.unwrap_or_else(unstated);
         let directories = BTreeMap::from([(PathBuf::new(), root)]);
         let (held, lost) = (HashSet::new(), Lost::default());
-        Ok(Self { root: Root::new(top, Some(lower))?, directories, held, lost })
+        let inherited = Inherited::below(top)?;
+        Ok(Self { root: Root::new(top, Some(lower))?, directories, held, inherited, lost })
     }
 
     /// Applies a layer, which errors call `layer`.
@@ -119,9 +122,9 @@ impl Tree {
         match kind {
             Kind::Directory => self.put_directory(&above, name, metadata),
             Kind::File { size, segments } => {
-                let file = self.put_file(&above, name)?;
+                let file = self.put_file(&above, name, &metadata)?;
                 write(&file, size, &segments, entries)?;
-                inode::set(&file, &metadata, &mut self.lost)
+                inode::set_new(&file, &metadata, &self.inherited, &mut self.lost)
             }
             Kind::HardLink(target) => self.put_hard_link(&above, name, &target),
             Kind::Symlink(target) => {
@@ -156,9 +159,10 @@ impl Tree {
         Ok(())
     }
 
-    fn put_file(&mut self, above: &Directory, name: &OsStr) -> Result<File> {
+    fn put_file(&mut self, above: &Directory, name: &OsStr, metadata: &Metadata) -> Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let make = || openat(above, name, flags, Mode::RUSR | Mode::WUSR);
+        let mode = self.inherited.mode(metadata);
+        let make = || openat(above, name, flags, mode);
         self.replacing(above, name, "openat", make).map(File::from)
     }
 
@@ -199,8 +203,8 @@ impl Tree {
         match self.replacing(above, name, "mknodat", make) {
             Err(error) if error.errno() == Some(nix::errno::Errno::EPERM) => {
                 self.lost.device();
-                let file = self.put_file(above, name)?;
-                inode::set(&file, metadata, &mut self.lost)
+                let file = self.put_file(above, name, metadata)?;
+                inode::set_new(&file, metadata, &self.inherited, &mut self.lost)
             }
             result => {
                 result?;
