@@ -18,6 +18,10 @@ test:
 lint:
     scripts/lint
 
+# Look for bytes that pk-unpack cannot take
+fuzz *SECONDS:
+    scripts/fuzz {{SECONDS}}
+
 # Time the chain's start-up beside that of others
 bench:
     scripts/bench

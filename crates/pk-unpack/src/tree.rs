@@ -48,7 +48,10 @@ impl Tree {
     pub fn apply(&mut self, layer: &str, tar: impl Skip) -> Result<()> {
         self.held.clear();
         let mut entries = Entries::new(tar);
-        while let Some(entry) = entries.next_entry().attempt(layer)? {
+        loop {
+            let next = entries.next_entry();
+            let next = next.attempt(format_args!("{layer}: entry at byte {}", entries.start()));
+            let Some(entry) = next? else { break };
             let name = OsStr::from_bytes(&entry.path).to_owned();
             let applied = self.apply_entry(entry, &mut entries);
             applied.map_err(|error| error.within(format_args!("{layer}: {name:?}")))?;
