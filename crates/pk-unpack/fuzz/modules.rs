@@ -5,6 +5,9 @@ mod entry;
 #[path = "../src/inode.rs"]
 #[allow(dead_code)]
 mod inode;
+#[path = "../src/limits.rs"]
+#[allow(dead_code)]
+mod limits;
 #[path = "../src/metadata.rs"]
 mod metadata;
 #[path = "../src/pax.rs"]
@@ -18,6 +21,8 @@ mod root;
 mod sandbox;
 #[path = "../src/sparse.rs"]
 mod sparse;
+#[path = "../src/symlink.rs"]
+mod symlink;
 #[path = "../src/tree.rs"]
 #[allow(dead_code)]
 mod tree;

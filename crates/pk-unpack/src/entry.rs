@@ -54,6 +54,8 @@ pub trait Skip: BufRead + Sized {
     }
 }
 
+impl Skip for &[u8] {}
+
 const BLOCK: u64 = 512;
 /// Bytes in an extended header. Go's archive/tar has the same bound.
 const MOST_EXTENDED: u64 = 1 << 20;

@@ -13,6 +13,7 @@ mod entry;
 mod image;
 mod inode;
 mod interrupt;
+mod limits;
 mod metadata;
 mod oci;
 mod partial;
@@ -20,15 +21,17 @@ mod pax;
 mod platform;
 mod removal;
 mod root;
+mod rootfs;
 mod sparse;
 mod stream;
+mod symlink;
 mod tree;
 mod unpacking;
 mod whiteout;
 
-use archive::{Archive, Source};
 use argh::{ArgsInfo, FromArgs};
-use image::{Image, Wanted};
+use image::{Content, Wanted};
+use limits::{Limits, Size};
 use partial::Target;
 use pk::{Attempt, Error, Result, Steps, quote};
 use platform::Platform;
@@ -43,11 +46,14 @@ const TOOL: pk::Tool = pk::Tool {
     operands: "IMAGE DIR",
     kind: pk::Kind::Plain,
     notes: "\
-IMAGE is what docker save writes, or an OCI image layout, as a directory or a tar; - is standard
-input. DIR must not exist, or be an empty directory: it is whole in the end, or not there.
-The digest of the image's manifest is printed; an old archive has none, and gives the image's id.
+IMAGE is what docker save writes, or an OCI image layout, as a directory or a tar, or one plain tar
+of a root filesystem; - is standard input. Each may be compressed as a whole: gzip, zstd, xz, bzip2.
+DIR must not exist, or be an empty directory: it is whole in the end, or not there.
+The digest of the image's manifest is printed; an old archive has none, and gives the image's id; a
+plain tar gives its own.
 
   docker save alpine | pk-unpack - rootfs
+  docker export box | pk-unpack - rootfs
   pk-unpack --platform linux/arm64 image.oci rootfs",
 };
 pk::main!(TOOL, steps);
@@ -64,6 +70,12 @@ struct Options {
     /// also write the image's config, as it is, to FILE
     #[argh(option, arg_name = "FILE")]
     config: Option<PathBuf>,
+    /// the most bytes to write, without holes, and apart from that for the copy of a pipe
+    #[argh(option, arg_name = "SIZE")]
+    max_bytes: Option<Size>,
+    /// the most entries to unpack
+    #[argh(option, arg_name = "N")]
+    max_entries: Option<u64>,
 }
 
 fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpacking>>> {
@@ -75,24 +87,33 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpac
         let parent = parent.unwrap_or(Path::new("."));
         fs::read_dir(parent).attempt(format_args!("open({parent:?})"))?;
     }
-    let archive = match Source::open(&source)? {
-        Source::Archive(archive) => archive,
-        Source::Stream(stream, name) => Archive::spool(stream, name, &target.parent)?,
-    };
-    let wanted = Wanted { tag: options.tag, platform: options.platform };
-    let image = Image::find(&archive, &wanted)?;
-
+    let limits = Limits::new(options.max_bytes, options.max_entries);
     let mut steps = Steps::new(None);
-    unpacking::add_begin(&mut steps, &target);
-    unpacking::add_layers(&mut steps, &archive, image.layers, &target);
-    if let Some(file) = options.config {
-        steps.add(
-            "what the image says of its program: pk-chroot-exec --config takes it",
-            format!("open({file:?}, O_WRONLY|O_CREAT|O_TRUNC)"),
-            format!("{} > {}", archive.command(&image.config_path), quote(&file)),
-            move |_| fs::write(&file, &image.config),
-        );
-    }
-    unpacking::add_end(&mut steps, target, image.digest);
+    unpacking::add_begin(&mut steps, &target, limits.clone());
+    let wanted = Wanted { tag: options.tag, platform: options.platform };
+    let digest = match Content::find(&source, &wanted, &target.parent, limits)? {
+        Content::Image(archive, image) => {
+            unpacking::add_layers(&mut steps, &archive, image.layers, &target);
+            if let Some(file) = options.config {
+                steps.add(
+                    "what the image says of its program: pk-chroot-exec --config takes it",
+                    format!("open({file:?}, O_WRONLY|O_CREAT|O_TRUNC)"),
+                    format!("{} > {}", archive.command(&image.config_path), quote(&file)),
+                    move |_| fs::write(&file, &image.config),
+                );
+            }
+            Some(image.digest)
+        }
+        Content::Rootfs(stream) => {
+            let asked = options.config.is_some() || wanted.tag.is_some() || wanted.platform.is_some();
+            if asked {
+                let reason = "is a plain root filesystem: it has no config, tag or platform";
+                return Err(Error::new(stream.name, reason));
+            }
+            unpacking::add_rootfs(&mut steps, stream, &target);
+            None
+        }
+    };
+    unpacking::add_end(&mut steps, target, digest);
     Ok(steps)
 }
