@@ -105,7 +105,8 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpac
             Some(image.digest)
         }
         Content::Rootfs(stream) => {
-            let asked = options.config.is_some() || wanted.tag.is_some() || wanted.platform.is_some();
+            let asked =
+                options.config.is_some() || wanted.tag.is_some() || wanted.platform.is_some();
             if asked {
                 let reason = "is a plain root filesystem: it has no config, tag or platform";
                 return Err(Error::new(stream.name, reason));

@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn attributes_come_in_two_ways() {
-        let table: [(&[u8], Option<&[(&[u8], &[u8])]>); 5] = [
+        type Xattrs = &'static [(&'static [u8], &'static [u8])];
+        let table: [(&[u8], Option<Xattrs>); 5] = [
             (b"26 SCHILY.xattr.user.a=\0=\n", Some(&[(b"user.a", b"\0=")])),
             (b"34 LIBARCHIVE.xattr.user.%C3=AAEC\n", Some(&[(b"user.\xc3", b"\0\x01\x02")])),
             (

@@ -15,8 +15,28 @@ use std::os::fd::AsFd;
 /// What lies at the top of a root filesystem, and in no image archive. `hier(7)`; Docker makes
 /// `.dockerenv` in every container.
 const TOP: [&str; 23] = [
-    ".dockerenv", "bin", "boot", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32",
-    "lost+found", "media", "mnt", "opt", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr",
+    ".dockerenv",
+    "bin",
+    "boot",
+    "dev",
+    "etc",
+    "home",
+    "lib",
+    "lib32",
+    "lib64",
+    "libx32",
+    "lost+found",
+    "media",
+    "mnt",
+    "opt",
+    "proc",
+    "root",
+    "run",
+    "sbin",
+    "srv",
+    "sys",
+    "tmp",
+    "usr",
     "var",
 ];
 /// What every one has some of, even that of a container with a single static program.

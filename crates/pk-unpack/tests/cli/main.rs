@@ -1,10 +1,14 @@
 //! Runs the binary and pins its status, what it says, and what it leaves.
 
+mod documents;
 mod formats;
+mod hostile;
 mod images;
 mod interruptions;
 mod layers;
+mod limits;
 mod refusals;
+mod rootfs;
 
 use std::ffi::OsString;
 use std::fs;
