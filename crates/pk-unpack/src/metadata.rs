@@ -6,8 +6,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use percent_encoding::percent_decode;
 use rustix::fs::Timespec;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use tar::Header;
 
@@ -56,31 +55,36 @@ impl Metadata {
     }
 }
 
-/// The extended attributes in records: as they are, as star and GNU tar write them, or in base64
-/// and with a name in percent-encoding, as libarchive does. It writes both, which must agree.
+/// The extended attributes in records. star and GNU tar write them as they are; libarchive in
+/// base64 under a percent-encoded name, and once more as they are, but under that name too.
 fn xattrs(records: &Records) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut xattrs = BTreeMap::new();
-    for (key, value) in records.iter() {
-        let (name, value) = if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-            (name.to_vec(), value.to_vec())
-        } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
-            let value = BASE64.decode(value).map_err(|_| invalid("malformed base64"))?;
-            (percent_decode(name).collect(), value)
-        } else {
-            continue;
-        };
-        if name.is_empty() || name.contains(&0) {
-            return Err(invalid("an extended attribute without a name"));
+    let (mut xattrs, mut encoded) = (BTreeMap::new(), HashMap::new());
+    for (name, value) in with_prefix(records, b"LIBARCHIVE.xattr.") {
+        let value = BASE64.decode(value).map_err(|_| invalid("malformed base64"))?;
+        encoded.insert(name, value.clone());
+        xattrs.insert(percent_decode(name).collect(), value);
+    }
+    for (name, value) in with_prefix(records, b"SCHILY.xattr.") {
+        let other = encoded.get(name).or_else(|| xattrs.get(name));
+        if other.is_some_and(|other| other != value) {
+            let name = String::from_utf8_lossy(name);
+            return Err(invalid(format!("two values of the extended attribute {name:?}")));
         }
-        match xattrs.entry(name) {
-            Entry::Occupied(other) if *other.get() != value => {
-                let name = String::from_utf8_lossy(other.key());
-                return Err(invalid(format!("two values of the extended attribute {name:?}")));
-            }
-            other => drop(other.or_insert(value)),
+        if other.is_none() {
+            xattrs.insert(name.to_vec(), value.to_vec());
         }
     }
+    if xattrs.keys().any(|name| name.is_empty() || name.contains(&0)) {
+        return Err(invalid("an extended attribute without a name"));
+    }
     Ok(xattrs.into_iter().collect())
+}
+
+fn with_prefix<'a>(
+    records: &'a Records,
+    prefix: &[u8],
+) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    records.iter().filter_map(move |(key, value)| Some((key.strip_prefix(prefix)?, value)))
 }
 
 /// A number in a header: octal digits, or where the first bit is set, binary and perhaps negative.
@@ -132,12 +136,16 @@ mod tests {
     #[test]
     fn attributes_come_in_two_ways() {
         type Xattrs = &'static [(&'static [u8], &'static [u8])];
-        let table: [(&[u8], Option<Xattrs>); 5] = [
+        let table: [(&[u8], Option<Xattrs>); 6] = [
             (b"26 SCHILY.xattr.user.a=\0=\n", Some(&[(b"user.a", b"\0=")])),
             (b"34 LIBARCHIVE.xattr.user.%C3=AAEC\n", Some(&[(b"user.\xc3", b"\0\x01\x02")])),
             (
                 b"25 SCHILY.xattr.user.a=x\n30 LIBARCHIVE.xattr.user.a=eA\n",
                 Some(&[(b"user.a", b"x")]),
+            ),
+            (
+                b"27 SCHILY.xattr.user.%25=x\n32 LIBARCHIVE.xattr.user.%25=eA\n",
+                Some(&[(b"user.%", b"x")]),
             ),
             (b"25 SCHILY.xattr.user.a=y\n30 LIBARCHIVE.xattr.user.a=eA\n", None),
             (b"31 LIBARCHIVE.xattr.user.a=e!!\n", None),
