@@ -18,6 +18,10 @@ test:
 lint:
     scripts/lint
 
+# Look for bytes that pk-unpack cannot take
+fuzz *SECONDS:
+    scripts/fuzz {{SECONDS}}
+
 # Time start-up and unpacking beside others: start, unpack or both
 bench *ARGS:
     scripts/bench {{ARGS}}

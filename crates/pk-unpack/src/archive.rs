@@ -3,13 +3,15 @@
 use crate::blob::Blob;
 use crate::compression::Compression;
 use crate::entry::{Entries, Kind};
+use crate::limits::Limits;
+use crate::rootfs;
 use pk::{Attempt, Error, Result};
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, BufReader, Cursor, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -17,9 +19,20 @@ use std::path::Path;
 pub enum Source {
     /// Parts can be looked up.
     Archive(Archive),
-    /// Can be read only once, from its start: a pipe, or a tar that is compressed as a whole. With
-    /// what the user called it.
-    Stream(Box<dyn Read>, String),
+    Stream(Stream),
+}
+
+/// A tar that is read once, from its start: it comes through a pipe, or is compressed as a whole,
+/// or has no parts to be looked up.
+pub struct Stream {
+    /// What the user called it.
+    pub name: String,
+    /// The tar, decompressed.
+    pub tar: Box<dyn Read>,
+    /// The shell command that prints the tar.
+    pub command: String,
+    /// Whether the tar begins as a root filesystem does.
+    pub is_rootfs: bool,
 }
 
 /// An image archive whose parts can be looked up.
@@ -39,12 +52,16 @@ enum Member {
         offset: u64,
         size: u64,
     },
+    /// A directory, a node or a file with holes: no part of an image.
+    Other,
     /// Another member, by its path. Docker linked layers that two images share.
     Link(Vec<u8>),
 }
 
 /// Bytes in a JSON document.
 const MOST_JSON: u64 = 4 << 20;
+/// Bytes of a stream that are looked at to tell what it is.
+const BEGINNING: u64 = 64 << 10;
 /// Members of an archive: an image has a handful for each layer.
 const MOST_MEMBERS: usize = 100_000;
 
@@ -52,42 +69,63 @@ impl Source {
     /// Opens IMAGE, where `-` is standard input.
     pub fn open(operand: &OsStr) -> Result<Self> {
         let name = operand.to_string_lossy().into_owned();
-        if operand == "-" {
-            return Ok(Self::Stream(Box::new(io::stdin()), name));
-        }
-        let file = File::open(operand).attempt(format_args!("open({name:?})"))?;
+        let mut file = if operand == "-" {
+            io::stdin().as_fd().try_clone_to_owned().map(File::from).attempt("dup(0)")?
+        } else {
+            File::open(operand).attempt(format_args!("open({name:?})"))?
+        };
         let kind = file.metadata().attempt(format_args!("fstat({name:?})"))?.file_type();
         if kind.is_dir() {
             return Ok(Self::Archive(Archive { name, place: Place::Directory(file.into()) }));
         }
         if !kind.is_file() {
-            return Ok(Self::Stream(Box::new(file), name));
+            return Stream::new(file, name).map(Self::Stream);
         }
-        let blob = Blob::whole(file).attempt(format_args!("fstat({name:?})"))?;
+        // Somebody may have read the start of standard input.
+        let start = file.stream_position().attempt(format_args!("lseek({name:?})"))?;
+        let whole = Blob::whole(file).attempt(format_args!("fstat({name:?})"))?;
+        let blob = whole.part(start, whole.size().saturating_sub(start));
+        let stream = Stream::new(blob.clone(), name.clone())?;
         match blob.compression().attempt(format_args!("read({name:?})"))? {
-            Compression::Plain => Ok(Self::Archive(Archive::of_tar(blob, name)?)),
-            _ => Ok(Self::Stream(Box::new(blob), name)),
+            Compression::Plain if !stream.is_rootfs => {
+                Ok(Self::Archive(Archive::of_tar(blob, name)?))
+            }
+            _ => Ok(Self::Stream(stream)),
         }
     }
 }
 
-impl Archive {
-    /// Copies a stream, decompressed, into an unlinked file in the directory `beside`: its table
-    /// of contents may come last.
-    pub fn spool(stream: impl Read, name: String, beside: &Path) -> Result<Self> {
-        let mut file = tempfile::tempfile_in(beside).attempt(format_args!("open({beside:?})"))?;
-        let mut stream = BufReader::new(stream);
+impl Stream {
+    /// The tar that `stream` is, perhaps compressed.
+    pub fn new(stream: impl Read + 'static, name: String) -> Result<Self> {
+        let read = || format!("read({name:?})");
+        let mut stream = BufReader::with_capacity(1 << 17, stream);
         let mut first = Vec::new();
-        stream.by_ref().take(4).read_to_end(&mut first).attempt(format_args!("read({name:?})"))?;
+        stream.by_ref().take(Compression::TELLING).read_to_end(&mut first).attempt(read())?;
         let compression = Compression::of(&first);
-        let whole = BufReader::with_capacity(1 << 17, first.chain(stream));
-        let mut plain = compression.decode(whole).attempt("zstd")?;
+        let mut tar = compression.decode(Cursor::new(first).chain(stream)).attempt("zstd")?;
+        let mut first = Vec::new();
+        tar.by_ref().take(BEGINNING).read_to_end(&mut first).attempt(read())?;
+        let is_rootfs = rootfs::begins(&first);
+        let tar = Box::new(Cursor::new(first).chain(tar));
+        let command = format!("cat {}{}", pk::quote(&name), compression.command());
+        Ok(Self { name, tar, command, is_rootfs })
+    }
+}
+
+impl Archive {
+    /// Copies a stream into an unlinked file in the directory `beside`: its table of contents may
+    /// come last. What the copy takes is bounded too.
+    pub fn spool(mut stream: Stream, beside: &Path, limits: &mut Limits) -> Result<Self> {
+        let name = stream.name;
+        let mut file = tempfile::tempfile_in(beside).attempt(format_args!("open({beside:?})"))?;
         let mut buffer = vec![0; 1 << 17];
         loop {
-            let length = plain.read(&mut buffer).attempt(format_args!("read({name:?})"))?;
+            let length = stream.tar.read(&mut buffer).attempt(format_args!("read({name:?})"))?;
             if length == 0 {
                 break;
             }
+            limits.bytes(length as u64).attempt(&name)?;
             file.write_all(&buffer[..length]).attempt(format_args!("write({beside:?})"))?;
         }
         Self::of_tar(Blob::whole(file).attempt("fstat")?, name)
@@ -112,14 +150,12 @@ impl Archive {
                     if offset.checked_add(length).is_none_or(|end| end > blob.size()) {
                         return Err(Error::new(name, format!("is truncated in {}", lossy(&path))));
                     }
-                    if segments.len() != 1 || segments[0].length != length {
-                        return Err(Error::new(name, format!("{} is sparse", lossy(&path))));
-                    }
-                    Member::File { offset, size: length }
+                    let is_whole = segments.len() == 1 && segments[0].length == length;
+                    if is_whole { Member::File { offset, size: length } } else { Member::Other }
                 }
                 Kind::Symlink(target) => Member::Link(normal(&target, parent(&path))),
                 Kind::HardLink(target) => Member::Link(normal(&target, b"")),
-                Kind::Directory | Kind::Node(..) => continue,
+                Kind::Directory | Kind::Node(..) => Member::Other,
             };
             members.insert(path, member);
             if members.len() > MOST_MEMBERS {
@@ -132,6 +168,22 @@ impl Archive {
     /// What the user called this archive.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// All of it, where it is one tar.
+    pub fn tar(&self) -> Option<&Blob> {
+        match &self.place {
+            Place::Directory(_) => None,
+            Place::Tar { whole, .. } => Some(whole),
+        }
+    }
+
+    /// Whether it looks like a root filesystem.
+    pub fn is_rootfs(&self) -> bool {
+        let Place::Tar { members, .. } = &self.place else { return false };
+        let first = |path: &Vec<u8>| path.split(|&byte| byte == b'/').next().map(<[u8]>::to_vec);
+        let top: HashSet<_> = members.keys().filter_map(first).collect();
+        rootfs::is_one(|name| top.contains(name.as_bytes()))
     }
 
     /// The shell command that prints a part.
@@ -154,6 +206,7 @@ impl Archive {
             match members.get(&wanted) {
                 None => return Ok(None),
                 Some(Member::Link(target)) => wanted.clone_from(target),
+                Some(Member::Other) => return Err(Error::new(self.part(path), "is no plain file")),
                 Some(&Member::File { offset, size }) => {
                     return Ok(Some(whole.part(offset, size)));
                 }

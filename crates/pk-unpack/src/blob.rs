@@ -36,7 +36,7 @@ impl Blob {
     /// How it is compressed.
     pub fn compression(&self) -> io::Result<Compression> {
         let mut first = Vec::new();
-        self.clone().take(4).read_to_end(&mut first)?;
+        self.clone().take(Compression::TELLING).read_to_end(&mut first)?;
         Ok(Compression::of(&first))
     }
 }

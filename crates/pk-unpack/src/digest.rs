@@ -23,6 +23,11 @@ impl Hash {
         }
     }
 
+    /// Starts one that is compared with nothing.
+    pub fn sha256() -> Self {
+        Self::Sha256(Sha256::new())
+    }
+
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hash) => hash.update(bytes),
@@ -39,7 +44,8 @@ impl Hash {
         Err(Error::new(what, format!("its digest is {made}, but the image states {stated}")))
     }
 
-    fn finish(self) -> String {
+    /// The digest, as images are named by it.
+    pub fn finish(self) -> String {
         match self {
             Self::Sha256(hash) => format!("sha256:{}", hex(&hash.finalize())),
             Self::Sha512(hash) => format!("sha512:{}", hex(&hash.finalize())),
@@ -47,11 +53,11 @@ impl Hash {
     }
 }
 
-/// The digest of `bytes`, as images are named by it.
+/// The digest of `bytes`.
 pub fn sha256(bytes: &[u8]) -> String {
-    let mut hash = Sha256::new();
+    let mut hash = Hash::sha256();
     hash.update(bytes);
-    Hash::Sha256(hash).finish()
+    hash.finish()
 }
 
 /// Checks a document that is in memory.

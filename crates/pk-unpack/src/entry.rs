@@ -3,7 +3,7 @@
 //! The tar crate decodes the blocks; its iterator is not used, because it ends a PAX value at the
 //! first newline: an xattr that holds one would hide the records after it, or forge them.
 
-use crate::metadata::{Metadata, number};
+use crate::metadata::Metadata;
 use crate::pax::{Records, invalid};
 use crate::sparse::{self, Segment};
 use rustix::fs::FileType;
@@ -42,6 +42,8 @@ pub struct Entries<R> {
     left: u64,
     filling: u64,
     global: Records,
+    /// Where the header lies that was read last.
+    start: u64,
 }
 
 /// A reader that may know a faster way to leave out bytes than reading them.
@@ -52,14 +54,18 @@ pub trait Skip: BufRead + Sized {
     }
 }
 
+impl Skip for &[u8] {}
+
 const BLOCK: u64 = 512;
 /// Bytes in an extended header. Go's archive/tar has the same bound.
 const MOST_EXTENDED: u64 = 1 << 20;
+/// Bytes in all global headers together, which are laid under every entry.
+const MOST_GLOBAL: usize = 64 << 10;
 
 impl<R: Skip> Entries<R> {
     /// The entries of what `reader` reads.
     pub fn new(reader: R) -> Self {
-        Self { reader, position: 0, left: 0, filling: 0, global: Records::default() }
+        Self { reader, position: 0, left: 0, filling: 0, global: Records::default(), start: 0 }
     }
 
     /// The next entry; what was not read of the contents of the one before is left out.
@@ -75,12 +81,13 @@ impl<R: Skip> Entries<R> {
                 EntryType::GNULongLink => once(&mut link, self.extended()?)?,
                 EntryType::XHeader => once(&mut local, Records::parse(&self.extended()?)?)?,
                 EntryType::XGlobalHeader => {
-                    let records = Records::parse(&self.extended()?)?;
-                    self.global.extend(records);
+                    self.global = Records::parse(&self.extended()?)?.over(&self.global);
+                    if self.global.size() > MOST_GLOBAL {
+                        return Err(invalid("global headers larger than 64 KiB"));
+                    }
                 }
                 kind => {
-                    let mut records = self.global.clone();
-                    records.extend(local.unwrap_or_default());
+                    let records = local.unwrap_or_default().over(&self.global);
                     return self.entry(&header, kind, &records, path, link).map(Some);
                 }
             }
@@ -111,6 +118,11 @@ impl<R: Skip> Entries<R> {
         self.position
     }
 
+    /// Where the header lies that was read last: what an entry is called as long as it has no name.
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
     /// Reads what comes after the last entry: a digest counts it too.
     pub fn finish(mut self) -> io::Result<()> {
         self.reader.skip(u64::MAX).map(drop)
@@ -122,7 +134,7 @@ impl<R: Skip> Entries<R> {
         }
         // The filling may be missing at the end: some builders leave it out.
         self.position += self.left + self.reader.skip(self.filling)?;
-        (self.left, self.filling) = (0, 0);
+        (self.left, self.filling, self.start) = (0, 0, self.position);
         let Some(block) = self.block()? else { return Ok(None) };
         if block == [0; 512] {
             return match self.block()? {
@@ -138,13 +150,16 @@ impl<R: Skip> Entries<R> {
         if header.cksum().ok() != Some(sum + 8 * 32) {
             return Err(invalid("not a tar header"));
         }
-        self.set_size(number(&header.as_old().size, header.entry_size())?)?;
+        self.set_size(sparse::size(&header.as_old().size)?)?;
         Ok(Some(header))
     }
 
     fn set_size(&mut self, size: u64) -> io::Result<()> {
-        let filled = size.checked_next_multiple_of(BLOCK);
-        self.filling = filled.ok_or_else(|| invalid("size overflow"))? - size;
+        // A file offset of the kernel is signed.
+        if i64::try_from(size).is_err() {
+            return Err(invalid("size overflow"));
+        }
+        self.filling = size.next_multiple_of(BLOCK) - size;
         self.left = size;
         Ok(())
     }
@@ -206,8 +221,7 @@ impl<R: Skip> Entries<R> {
             EntryType::Block => node(FileType::BlockDevice)?,
             other => {
                 let kind = char::from(other.as_byte()).escape_default();
-                let path = String::from_utf8_lossy(&path);
-                return Err(invalid(format!("{path:?}: entries of type '{kind}' are not known")));
+                return Err(invalid(format!("type '{kind}' is not known")));
             }
         };
         if !matches!(kind, Kind::File { .. }) {

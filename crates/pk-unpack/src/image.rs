@@ -1,13 +1,16 @@
 //! Images: the config and the layers that an archive's table of contents leads to.
 
-use crate::archive::Archive;
+use crate::archive::{Archive, Source, Stream};
 use crate::blob::Blob;
 use crate::compression::Compression;
 use crate::digest::{self, Digest};
+use crate::limits::Limits;
 use crate::platform::Platform;
-use crate::{docker, oci};
+use crate::{docker, oci, rootfs};
 use pk::{Attempt, Error, Result};
 use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::Path;
 
 /// Which image of an archive is wanted.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +19,36 @@ pub struct Wanted {
     pub tag: Option<String>,
     /// A platform, where an index holds several; this machine's if none was asked for.
     pub platform: Option<Platform>,
+}
+
+/// What IMAGE holds.
+pub enum Content {
+    Image(Archive, Image),
+    /// One plain tar of a root filesystem, or what may be one.
+    Rootfs(Stream),
+}
+
+impl Content {
+    /// Finds out. A stream that may hold an image is copied to the directory `beside` first.
+    pub fn find(
+        operand: &OsStr,
+        wanted: &Wanted,
+        beside: &Path,
+        mut limits: Limits,
+    ) -> Result<Self> {
+        let archive = match Source::open(operand)? {
+            Source::Stream(stream) if stream.is_rootfs => return Ok(Self::Rootfs(stream)),
+            Source::Stream(stream) => Archive::spool(stream, beside, &mut limits)?,
+            Source::Archive(archive) => archive,
+        };
+        match (Image::find(&archive, wanted)?, archive.tar()) {
+            (Some(image), _) => Ok(Self::Image(archive, image)),
+            (None, Some(tar)) if archive.is_rootfs() => {
+                Stream::new(tar.clone(), archive.name().to_owned()).map(Self::Rootfs)
+            }
+            (None, _) => Err(Error::new(archive.name(), rootfs::NEITHER)),
+        }
+    }
 }
 
 /// One image. Its documents were read and their digests checked; its layers were not read yet.
@@ -45,18 +78,18 @@ pub struct Layer {
 }
 
 impl Image {
-    /// Finds the wanted image. The OCI index comes first: what `docker save` writes today has
+    /// Finds the wanted image; none where the archive has no table of contents. The OCI index comes first: what `docker save` writes today has
     /// both tables, and only that one has manifests with digests.
-    pub fn find(archive: &Archive, wanted: &Wanted) -> Result<Self> {
+    pub fn find(archive: &Archive, wanted: &Wanted) -> Result<Option<Self>> {
         if let Some(mut blob) = archive.blob("index.json")? {
             let index = archive.document("index.json", &mut blob)?;
-            return oci::find(archive, &index, wanted);
+            return oci::find(archive, &index, wanted).map(Some);
         }
         if let Some(mut blob) = archive.blob("manifest.json")? {
             let manifest = archive.document("manifest.json", &mut blob)?;
-            return docker::find(archive, &manifest, wanted);
+            return docker::find(archive, &manifest, wanted).map(Some);
         }
-        Err(Error::new(archive.name(), "is no image: it has neither index.json nor manifest.json"))
+        Ok(None)
     }
 }
 

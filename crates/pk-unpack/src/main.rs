@@ -16,6 +16,7 @@ mod entry;
 mod image;
 mod inode;
 mod interrupt;
+mod limits;
 mod lower;
 mod merged;
 mod metadata;
@@ -25,19 +26,21 @@ mod pax;
 mod platform;
 mod removal;
 mod root;
+mod rootfs;
 mod sparse;
 mod store;
 mod storing;
 mod stream;
+mod symlink;
 mod tree;
 mod unpacking;
 mod whiteout;
 
-use archive::{Archive, Source};
 use argh::{ArgsInfo, FromArgs};
-use image::{Image, Wanted};
+use image::{Content, Wanted};
+use limits::{Limits, Size};
 use partial::Target;
-use pk::{Attempt, Error, Result, Steps, quote};
+use pk::{Attempt, Error, Result, Steps};
 use platform::Platform;
 use std::ffi::OsString;
 use std::fs;
@@ -52,13 +55,16 @@ const TOOL: pk::Tool = pk::Tool {
     operands: "IMAGE [DIR]",
     kind: pk::Kind::Plain,
     notes: "\
-IMAGE is what docker save writes, or an OCI image layout, as a directory or a tar; - is standard
-input. DIR must not exist, or be an empty directory: it is whole in the end, or not there.
-The digest of the image's manifest is printed; an old archive has none, and gives the image's id.
+IMAGE is what docker save writes, or an OCI image layout, as a directory or a tar, or one plain tar
+of a root filesystem; - is standard input. Each may be compressed as a whole: gzip, zstd, xz, bzip2.
+DIR must not exist, or be an empty directory: it is whole in the end, or not there.
+The digest of the image's manifest is printed; an old archive has none, and gives the image's id; a
+plain tar gives its own.
 
 With --store it is the layers' paths, the topmost first: what pk-mounts --overlay takes.
 
   docker save alpine | pk-unpack - rootfs
+  docker export box | pk-unpack - rootfs
   pk-unpack --platform linux/arm64 image.oci rootfs
   lower=$(pk-unpack --store layers alpine.tar)",
 };
@@ -79,6 +85,12 @@ struct Options {
     /// keep each layer once in STORE, for overlayfs, instead of making DIR
     #[argh(option, arg_name = "STORE")]
     store: Option<PathBuf>,
+    /// the most bytes to write, without holes, and apart from that for the copy of a pipe
+    #[argh(option, arg_name = "SIZE")]
+    max_bytes: Option<Size>,
+    /// the most entries to unpack
+    #[argh(option, arg_name = "N")]
+    max_entries: Option<u64>,
 }
 
 /// Where the image goes.
@@ -119,34 +131,36 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpac
         let parent = parent.unwrap_or(Path::new("."));
         fs::read_dir(parent).attempt(format_args!("open({parent:?})"))?;
     }
-    let archive = match Source::open(&source)? {
-        Source::Archive(archive) => archive,
-        Source::Stream(stream, name) => Archive::spool(stream, name, destination.beside())?,
-    };
+    let limits = Limits::new(options.max_bytes, options.max_entries);
     let wanted = Wanted { tag: options.tag, platform: options.platform };
-    let image = Image::find(&archive, &wanted)?;
+    let asked = options.config.is_some() || wanted.tag.is_some() || wanted.platform.is_some();
+    let content = Content::find(&source, &wanted, destination.beside(), limits.clone())?;
 
     let mut steps = Steps::new(None);
-    let add_end: Box<dyn FnOnce(&mut Steps<_>)> = match destination {
-        Destination::Directory(target) => {
-            unpacking::add_begin(&mut steps, &target);
+    match (content, destination) {
+        (Content::Image(archive, image), Destination::Directory(target)) => {
+            unpacking::add_begin(&mut steps, &target, limits);
             unpacking::add_layers(&mut steps, &archive, image.layers, &target);
-            Box::new(|steps| unpacking::add_end(steps, target, image.digest))
+            let source = archive.command(&image.config_path);
+            unpacking::add_config(&mut steps, options.config, image.config, &source);
+            unpacking::add_end(&mut steps, target, Some(image.digest));
         }
-        Destination::Store(store) => {
-            let storing = Storing::new(store, &image.layers, archive.name())?;
+        (Content::Image(archive, image), Destination::Store(store)) => {
+            let storing = Storing::new(store, &image.layers, archive.name(), limits)?;
             storing.add_layers(&mut steps, &archive, image.layers);
-            Box::new(|steps| storing.add_end(steps))
+            let source = archive.command(&image.config_path);
+            unpacking::add_config(&mut steps, options.config, image.config, &source);
+            storing.add_end(&mut steps);
         }
-    };
-    if let Some(file) = options.config {
-        steps.add(
-            "what the image says of its program: pk-chroot-exec --config takes it",
-            format!("open({file:?}, O_WRONLY|O_CREAT|O_TRUNC)"),
-            format!("{} > {}", archive.command(&image.config_path), quote(&file)),
-            move |_| fs::write(&file, &image.config),
-        );
+        (Content::Rootfs(stream), Destination::Directory(target)) if !asked => {
+            unpacking::add_begin(&mut steps, &target, limits);
+            unpacking::add_rootfs(&mut steps, stream, &target);
+            unpacking::add_end(&mut steps, target, None);
+        }
+        (Content::Rootfs(stream), _) => {
+            let reason = "is a plain root filesystem: it has no config, tag, platform or layers";
+            return Err(Error::new(stream.name, reason));
+        }
     }
-    add_end(&mut steps);
     Ok(steps)
 }

@@ -1,11 +1,15 @@
 //! PAX records: what an extended header says of the member after it. `pax(1)`, "Extended header".
 
 use rustix::fs::Timespec;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 /// The records of one extended header, or of several laid over each other, in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Records(Vec<(Vec<u8>, Vec<u8>)>);
+
+/// Keys that GNU tar's first sparse format repeats for each segment.
+pub const LISTS: [&[u8]; 2] = [b"GNU.sparse.offset", b"GNU.sparse.numbytes"];
 
 impl Records {
     /// Reads `LENGTH KEY=VALUE\n` records. The length is what ends a value: it may hold newlines.
@@ -16,21 +20,34 @@ impl Records {
             records.push(record);
             bytes = rest;
         }
+        check(&records)?;
         Ok(Self(records))
     }
 
-    /// Lays `others` over these.
-    pub fn extend(&mut self, others: Records) {
-        self.0.extend(others.0);
+    /// Lays these over those of a `global` header.
+    pub fn over(self, global: &Records) -> Self {
+        if global.0.is_empty() {
+            return self;
+        }
+        let keys: HashSet<_> = self.0.iter().map(|(key, _)| key.as_slice()).collect();
+        let below = global.0.iter().filter(|(key, _)| !keys.contains(key.as_slice())).cloned();
+        let mut records: Vec<_> = below.collect();
+        records.extend(self.0);
+        Self(records)
     }
 
-    /// The last value of a key. An empty value takes back what a global header said.
+    /// Bytes in keys and values.
+    pub fn size(&self) -> usize {
+        self.0.iter().map(|(key, value)| key.len() + value.len()).sum()
+    }
+
+    /// The value of a key. An empty value takes back what a global header said.
     pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        let found = self.0.iter().rev().find(|record| record.0 == key);
+        let found = self.0.iter().find(|record| record.0 == key);
         found.map(|record| record.1.as_slice()).filter(|value| !value.is_empty())
     }
 
-    /// The last value of a key that holds a number.
+    /// The value of a key that holds a number.
     pub fn number(&self, key: &str) -> io::Result<Option<u64>> {
         self.get(key.as_bytes()).map(|value| decimal(value, key)).transpose()
     }
@@ -49,6 +66,19 @@ fn split(bytes: &[u8]) -> Option<(Record, &[u8])> {
     let record = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
     let equals = record.iter().position(|&byte| byte == b'=')?;
     Some(((record[..equals].to_vec(), record[equals + 1..].to_vec()), &bytes[length..]))
+}
+
+/// Refuses a key that is there twice with different values: readers differ in which one counts.
+fn check(records: &[Record]) -> io::Result<()> {
+    let mut known = HashMap::new();
+    for (key, value) in records {
+        let is_list = LISTS.contains(&key.as_slice());
+        if !is_list && known.insert(key, value).is_some_and(|other| other != value) {
+            let key = String::from_utf8_lossy(key);
+            return Err(invalid(format!("two PAX records {key:?} with different values")));
+        }
+    }
+    Ok(())
 }
 
 /// A number as PAX writes it; `what` is named where it is none.
@@ -105,9 +135,22 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_has_the_last_word() {
+        let records = |bytes| Records::parse(bytes).unwrap();
+        let global = records(b"6 a=1\n6 b=1\n6 c=1\n");
+        let laid = records(b"6 b=2\n5 c=\n6 b=2\n").over(&global);
+        let expected: [(&[u8], Option<&[u8]>); 3] =
+            [(b"a", Some(b"1")), (b"b", Some(b"2")), (b"c", None)];
+        for (key, value) in expected {
+            assert_eq!(laid.get(key), value);
+        }
+    }
+
+    #[test]
     fn malformed_records_are_refused() {
-        let table: [&[u8]; 8] = [
+        let table: [&[u8]; 9] = [
             b"x",
+            b"6 a=b\n6 a=c\n",
             b"6 a=b",
             b"5 a=b\n",
             b"99 a=b\n",

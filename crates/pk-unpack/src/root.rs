@@ -3,10 +3,14 @@
 use crate::lower::Lower;
 use crate::merged::Seen;
 use pk::{Attempt, Error, Result};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat, unlinkat,
+};
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
@@ -17,6 +21,8 @@ pub struct Root {
     recent: Option<(PathBuf, Rc<Directory>)>,
     /// What shows through where a layer of its own is made.
     pub lower: Option<Lower>,
+    /// Symlinks of the layer in hand that point out of the root, by their real paths.
+    planted: HashSet<PathBuf>,
 }
 
 /// A directory inside the root.
@@ -36,7 +42,18 @@ impl Root {
     /// The root that `top` is open at, over `lower` if it is a layer of its own.
     pub fn new(top: BorrowedFd, lower: Option<Lower>) -> Result<Self> {
         let fd = top.try_clone_to_owned().attempt("dup")?;
-        Ok(Self { top: Rc::new(Directory { fd, path: PathBuf::new() }), recent: None, lower })
+        let top = Rc::new(Directory { fd, path: PathBuf::new() });
+        Ok(Self { top, recent: None, lower, planted: HashSet::new() })
+    }
+
+    /// From now on what is planted counts for another layer: what a lower one holds is followed.
+    pub fn begin_layer(&mut self) {
+        self.planted.clear();
+    }
+
+    /// Notes a symlink through which this layer must not write.
+    pub fn plant(&mut self, path: PathBuf) {
+        self.planted.insert(path);
     }
 
     /// The directory at `path`, through symlinks inside the root, if there is one.
@@ -52,17 +69,23 @@ impl Root {
         let opened = if is_plain { open_inside(&self.top, path, PLAIN) } else { Err(Errno::LOOP) };
         let directory = match opened {
             Ok(fd) => Directory { fd, path: path.to_owned() },
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if self.lower.is_some() => {
+            Err(errno @ (Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) if self.lower.is_some() => {
+                if errno == Errno::LOOP {
+                    self.refuse_planted(path)?;
+                }
                 let Some(real) = self.walk(path)? else { return Ok(None) };
                 let fd = self.reopen(&real).attempt(format_args!("openat2({path:?})"))?;
                 Directory { fd, path: real }
             }
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            Err(Errno::LOOP) => match open_inside(&self.top, path, INSIDE) {
-                Ok(fd) => Directory { path: self.real_path(&fd)?, fd },
-                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-                Err(errno) => return Err(errno).attempt(format_args!("openat2({path:?})")),
-            },
+            Err(Errno::LOOP) => {
+                self.refuse_planted(path)?;
+                match open_inside(&self.top, path, INSIDE) {
+                    Ok(fd) => Directory { path: self.real_path(&fd)?, fd },
+                    Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                    Err(errno) => return Err(errno).attempt(format_args!("openat2({path:?})")),
+                }
+            }
             Err(errno) => return Err(errno).attempt(format_args!("openat2({path:?})")),
         };
         let directory = Rc::new(directory);
@@ -74,7 +97,7 @@ impl Root {
     pub fn make_directory(
         &mut self,
         path: &Path,
-        made: &mut impl FnMut(PathBuf),
+        made: &mut impl FnMut(PathBuf) -> Result<()>,
     ) -> Result<Rc<Directory>> {
         self.make(path, made, MOST_LINKS)
     }
@@ -85,15 +108,16 @@ impl Root {
         open_inside(&self.top, path, PLAIN)
     }
 
-    /// Forgets what was resolved, because a directory or a symlink is about to go.
-    pub fn forget(&mut self) {
+    /// Forgets what was resolved, because what is at the real path `path` is about to go.
+    pub fn forget(&mut self, path: &Path) {
         self.recent = None;
+        self.planted.retain(|planted| !planted.starts_with(path));
     }
 
     fn make(
         &mut self,
         path: &Path,
-        made: &mut impl FnMut(PathBuf),
+        made: &mut impl FnMut(PathBuf) -> Result<()>,
         links: u32,
     ) -> Result<Rc<Directory>> {
         if let Some(directory) = self.directory(path)? {
@@ -119,10 +143,52 @@ impl Root {
         let replaced = self.lower.is_some() && unlinkat(&above, name, AtFlags::empty()).is_ok();
         mkdirat(&above, name, Mode::RWXU).attempt(format_args!("mkdirat({path:?})"))?;
         self.merge(&above, name, replaced)?;
-        made(above.path.join(name));
+        made(above.path.join(name))?;
         let directory = Rc::new(above.open(name).attempt("openat")?);
         self.recent = Some((path.to_owned(), Rc::clone(&directory)));
         Ok(directory)
+    }
+
+    /// Refuses a path that leads through what this layer planted. The kernel would stay inside the
+    /// root, so this need not resolve the path as safely as it does, only to the same end.
+    fn refuse_planted(&self, path: &Path) -> Result<()> {
+        if self.planted.is_empty() {
+            return Ok(());
+        }
+        let mut left = vec![path.to_owned()];
+        let (mut real, mut links) = (PathBuf::new(), 0);
+        while let Some(path) = left.pop() {
+            let mut parts = path.components();
+            let Some(part) = parts.next() else { continue };
+            left.push(parts.as_path().to_owned());
+            match part {
+                Component::Normal(name) => real.push(name),
+                Component::ParentDir => drop(real.pop()),
+                Component::RootDir => real.clear(),
+                Component::CurDir | Component::Prefix(_) => {}
+            }
+            if self.planted.contains(&real) {
+                let reason = "leads through a symlink of this layer that points out of the root";
+                return Err(Error::new("", format!("{reason}: {real:?}")));
+            }
+            if let Some(target) = self.link_target(&real) {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(Errno::LOOP.into());
+                }
+                real.pop();
+                left.push(target);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a symlink points to; `None` if it is none.
+    fn link_target(&self, path: &Path) -> Option<PathBuf> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let link = openat2(&self.top, path, flags, Mode::empty(), PLAIN).ok()?;
+        let target = readlinkat(link, "", Vec::new()).ok()?;
+        Some(OsStr::from_bytes(target.as_bytes()).into())
     }
 
     /// Where a directory lies that was reached through symlinks: `..` by `..` to the top would

@@ -1,6 +1,7 @@
 //! Sparse members: where the stored bytes belong in the file. Four formats, one list.
 
-use crate::pax::{Records, decimal, invalid};
+use crate::metadata::number;
+use crate::pax::{LISTS, Records, decimal, invalid};
 use std::io;
 use tar::{GnuExtSparseHeader, GnuSparseHeader, Header};
 
@@ -23,9 +24,11 @@ pub fn of_gnu(
     let mut segments = Vec::new();
     let mut add = |list: &[GnuSparseHeader]| -> io::Result<()> {
         for segment in list.iter().filter(|segment| !segment.is_empty()) {
-            segments.push(Segment { offset: segment.offset()?, length: segment.length()? });
+            let (offset, length) = (size(&segment.offset)?, size(&segment.numbytes)?);
             // A segment without length only marks the file's end.
-            segments.pop_if(|segment| segment.length == 0);
+            if length > 0 {
+                segments.push(Segment { offset, length });
+            }
         }
         if segments.len() > MOST { Err(invalid("too many sparse segments")) } else { Ok(()) }
     };
@@ -37,7 +40,12 @@ pub fn of_gnu(
         add(block.sparse())?;
         extended = block.is_extended();
     }
-    Ok((segments, gnu.real_size()?))
+    Ok((segments, size(&gnu.realsize)?))
+}
+
+/// A number of bytes in a header.
+pub fn size(field: &[u8]) -> io::Result<u64> {
+    u64::try_from(number(field)?).map_err(|_| invalid("a negative size"))
 }
 
 /// The list in PAX records, and the file's whole size: GNU tar's formats 0.0 and 0.1 (in the
@@ -71,9 +79,8 @@ fn numbers_in_records(records: &Records) -> io::Result<Vec<u64>> {
     if let Some(map) = records.get(b"GNU.sparse.map") {
         return map.split(|&byte| byte == b',').map(|n| decimal(n, "GNU.sparse.map")).collect();
     }
-    let keys: [&[u8]; 2] = [b"GNU.sparse.offset", b"GNU.sparse.numbytes"];
-    let listed = records.iter().filter(|(key, _)| keys.contains(key));
-    let in_turn = listed.zip(keys.iter().cycle());
+    let listed = records.iter().filter(|(key, _)| LISTS.contains(key));
+    let in_turn = listed.zip(LISTS.iter().cycle());
     in_turn
         .map(|((key, value), expected)| {
             if key == *expected {

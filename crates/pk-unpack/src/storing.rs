@@ -4,6 +4,7 @@ use crate::archive::Archive;
 use crate::image::Layer;
 use crate::inode::Lost;
 use crate::interrupt;
+use crate::limits::Limits;
 use crate::lower::Lower;
 use crate::partial::Place;
 use crate::store::Store;
@@ -13,7 +14,7 @@ use crate::unpacking::{self, Unpacking};
 use indicatif::ProgressBar;
 use pk::{Attempt, Error, Result, Steps, quote};
 use rustix::fs::syncfs;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
@@ -25,19 +26,21 @@ pub struct Storing {
     /// The layers' names in the store, the lowest first.
     names: Vec<String>,
     lost: Rc<Cell<Lost>>,
+    /// Of all layers together.
+    limits: Rc<RefCell<Limits>>,
 }
 
 type Making = Option<Unpacking>;
 
 impl Storing {
     /// Finds out how the layers are called.
-    pub fn new(store: Store, layers: &[Layer], image: &str) -> Result<Self> {
+    pub fn new(store: Store, layers: &[Layer], image: &str, limits: Limits) -> Result<Self> {
         if layers.is_empty() {
             return Err(Error::new(image, "the image has no layers, and overlayfs takes no fewer"));
         }
         let diff_ids: Vec<_> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
         let names = store.names(&diff_ids);
-        Ok(Self { store, names, lost: Rc::default() })
+        Ok(Self { store, names, lost: Rc::default(), limits: Rc::new(RefCell::new(limits)) })
     }
 
     /// Adds what makes the layers that are missing. Those that are there are not even opened.
@@ -98,6 +101,7 @@ impl Storing {
         let below = self.names.iter().take_while(|below| *below != name);
         let below: Vec<String> = below.cloned().collect();
         let (store, place, owned) = (self.store.clone(), Place::clone(place), name.to_owned());
+        let limits = Rc::clone(&self.limits);
         steps.add(
             "another run that makes this layer is waited for; what a killed one left is removed",
             format!("mkdir({partial:?}, 0700), flock(LOCK_EX)"),
@@ -109,7 +113,9 @@ impl Storing {
                         let lower: Result<_> =
                             below.iter().rev().map(|name| store.open(name)).collect();
                         let lower = Lower::new(lower?, store.marks);
-                        Some(Unpacking { tree: Tree::layer(partial.as_fd(), lower)?, partial })
+                        let tree = Tree::layer(partial.as_fd(), lower)?;
+                        let tree = tree.limited(limits.borrow().clone());
+                        Some(Unpacking { tree, partial, digest: None })
                     }
                 };
                 Ok::<_, Error>(())
@@ -129,16 +135,19 @@ impl Storing {
                 stream::read(&layer, |count| bar.inc(count), |tar| tree.apply(&shown, tar))
             },
         );
-        let lost = Rc::clone(&self.lost);
+        let (lost, limits) = (Rc::clone(&self.lost), Rc::clone(&self.limits));
         steps.add(
             "directories last; on the disk before it bears its name: nobody checks it again",
             format!("syncfs({partial:?}), rename({partial:?}, {whole:?})"),
             format!("sync -f {0} && mv -T {0} {1}", quote(&partial), quote(&whole)),
             move |making| {
-                let Some(Unpacking { mut tree, partial }) = making.take() else { return Ok(()) };
+                let Some(Unpacking { mut tree, partial, .. }) = making.take() else {
+                    return Ok(());
+                };
                 tree.finish()?;
                 syncfs(partial.as_fd()).attempt("syncfs")?;
                 partial.rename(&whole)?;
+                *limits.borrow_mut() = tree.limits().clone();
                 lost.update(|lost| lost.plus(tree.lost()));
                 Ok::<_, Error>(())
             },

@@ -3,21 +3,23 @@
 
 use crate::entry::{Entries, Entry, Kind, Skip};
 use crate::inode::{self, Inherited, Lost};
+use crate::limits::Limits;
 use crate::lower::Lower;
 use crate::metadata::Metadata;
 use crate::removal;
 use crate::root::{Directory, Root};
 use crate::sparse::Segment;
+use crate::symlink::points_out;
 use crate::whiteout::{Named, inside};
 use pk::{Attempt, Error, Result};
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, linkat, makedev, mkdirat, mknodat, openat, statat, symlinkat,
-    unlinkat,
+    AtFlags, FileType, Mode, OFlags, linkat, makedev, mkdirat, mknodat, openat, readlinkat, statat,
+    symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 use std::collections::{BTreeMap, HashSet};
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -35,32 +37,52 @@ pub struct Tree {
     /// may come later, hide only what lower layers hold.
     held: HashSet<PathBuf>,
     inherited: Inherited,
+    limits: Limits,
     lost: Lost,
 }
 
 impl Tree {
     /// An empty tree, in the empty directory `top`, which this process made.
     pub fn new(top: BorrowedFd) -> Result<Self> {
-        let directories = BTreeMap::from([(PathBuf::new(), unstated())]);
-        let (held, lost) = (HashSet::new(), Lost::default());
-        let inherited = Inherited::below(top)?;
-        Ok(Self { root: Root::new(top, None)?, directories, held, inherited, lost })
+        Self::over(top, None, unstated())
     }
 
     /// An empty tree for one layer alone, in the form of overlayfs, over those below it.
     pub fn layer(top: BorrowedFd, lower: Lower) -> Result<Self> {
         let root = lower.root().transpose()?.unwrap_or_else(unstated);
-        let directories = BTreeMap::from([(PathBuf::new(), root)]);
-        let (held, lost) = (HashSet::new(), Lost::default());
-        let inherited = Inherited::below(top)?;
-        Ok(Self { root: Root::new(top, Some(lower))?, directories, held, inherited, lost })
+        Self::over(top, Some(lower), root)
+    }
+
+    fn over(top: BorrowedFd, lower: Option<Lower>, root: Metadata) -> Result<Self> {
+        Ok(Self {
+            root: Root::new(top, lower)?,
+            directories: BTreeMap::from([(PathBuf::new(), root)]),
+            held: HashSet::new(),
+            inherited: Inherited::below(top)?,
+            limits: Limits::default(),
+            lost: Lost::default(),
+        })
+    }
+
+    /// The same, with limits to what is written.
+    pub fn limited(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// What may still be written.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Applies a layer, which errors call `layer`.
     pub fn apply(&mut self, layer: &str, tar: impl Skip) -> Result<()> {
         self.held.clear();
+        self.root.begin_layer();
         let mut entries = Entries::new(tar);
-        while let Some(entry) = entries.next_entry().attempt(layer)? {
+        loop {
+            let next = entries.next_entry();
+            let next = next.attempt(format_args!("{layer}: entry at byte {}", entries.start()));
+            let Some(entry) = next? else { break };
             let name = OsStr::from_bytes(&entry.path).to_owned();
             let applied = self.apply_entry(entry, &mut entries);
             applied.map_err(|error| error.within(format_args!("{layer}: {name:?}")))?;
@@ -88,6 +110,9 @@ impl Tree {
     }
 
     fn apply_entry(&mut self, entry: Entry, entries: &mut Entries<impl Skip>) -> Result<()> {
+        self.limits.entry()?;
+        let xattrs = entry.metadata.xattrs.iter();
+        self.limits.bytes(xattrs.map(|(name, value)| (name.len() + value.len()) as u64).sum())?;
         match Named::parse(&entry.path).map_err(refused)? {
             Named::Node(path) => self.put(&path, entry, entries),
             Named::Whiteout(path) => {
@@ -115,21 +140,27 @@ impl Tree {
             self.directories.insert(PathBuf::new(), metadata);
             return Ok(());
         };
-        let directories = &mut self.directories;
-        let mut made = |path| drop(directories.insert(path, unstated()));
+        let (directories, limits) = (&mut self.directories, &mut self.limits);
+        let mut made = |path| {
+            directories.insert(path, unstated());
+            limits.entry()
+        };
         let above = self.root.make_directory(above, &mut made)?;
         self.hold(above.path.join(name));
         match kind {
             Kind::Directory => self.put_directory(&above, name, metadata),
             Kind::File { size, segments } => {
                 let file = self.put_file(&above, name, &metadata)?;
-                write(&file, size, &segments, entries)?;
+                write(&file, size, &segments, entries, &mut self.limits)?;
                 inode::set_new(&file, &metadata, &self.inherited, &mut self.lost)
             }
             Kind::HardLink(target) => self.put_hard_link(&above, name, &target),
             Kind::Symlink(target) => {
                 let target = OsStr::from_bytes(&target);
                 self.replacing(&above, name, "symlinkat", || symlinkat(target, &above, name))?;
+                if points_out(&above.path, target.as_ref()) {
+                    self.root.plant(above.path.join(name));
+                }
                 inode::set_unopened(above.as_fd(), name, &metadata, &mut self.lost)
             }
             Kind::Node(kind, major, minor) => {
@@ -178,6 +209,13 @@ impl Tree {
             return Ok(());
         }
         self.root.bring_up(&target_above, target_name, &mut self.lost).attempt(call())?;
+        let points_out = |link: CString| {
+            points_out(&target_above.path, OsStr::from_bytes(link.as_bytes()).as_ref())
+        };
+        if readlinkat(&target_above, target_name, Vec::new()).is_ok_and(points_out) {
+            return Err(Error::new(call(), "is a symlink that points out of the root"));
+        }
+        // A symlink gets another name itself: linkat(2) follows it only if asked to.
         let flags = AtFlags::empty();
         let make = || linkat(&target_above, target_name, above, name, flags);
         self.replacing(above, name, &call(), make)
@@ -232,10 +270,10 @@ impl Tree {
     }
 
     fn remove(&mut self, above: &Directory, name: &OsStr) -> Result<()> {
-        self.root.forget();
+        let path = above.path.join(name);
+        self.root.forget(&path);
         match unlinkat(above, name, AtFlags::empty()) {
             Err(Errno::ISDIR) => {
-                let path = above.path.join(name);
                 self.directories.retain(|directory, _| !directory.starts_with(&path));
                 self.root.lower.iter_mut().for_each(|lower| lower.forget(&path));
                 removal::remove(above, name).attempt("unlinkat")
@@ -302,6 +340,7 @@ fn write(
     size: u64,
     segments: &[Segment],
     entries: &mut Entries<impl Skip>,
+    limits: &mut Limits,
 ) -> Result<()> {
     let mut end = 0;
     for segment in segments {
@@ -310,6 +349,7 @@ fn write(
         while at < end {
             let bytes = entries.contents()?;
             let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(bytes.len());
+            limits.bytes(length as u64)?;
             file.write_all_at(&bytes[..length], at).attempt("write")?;
             entries.consume(length);
             at += length as u64;

@@ -1,26 +1,33 @@
 //! The steps, and what they share.
 
-use crate::archive::Archive;
+use crate::archive::{Archive, Stream};
 use crate::image::Layer;
 use crate::inode::Lost;
 use crate::interrupt;
+use crate::limits::Limits;
 use crate::partial::{Partial, Place, Target};
-use crate::stream;
 use crate::tree::Tree;
+use crate::{rootfs, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use pk::{Error, Steps, quote};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+/// The command that applies a tar, as far as GNU tar can.
+const TAR: &str = "tar --xattrs-include='*' --numeric-owner";
 
 /// A tree in its partial directory, as long as the steps run.
 pub struct Unpacking {
     pub tree: Tree,
     pub partial: Partial,
+    /// The digest of a tar that is made while it is read.
+    pub digest: Option<String>,
 }
 
 /// Before the layers: a place for the tree.
-pub fn add_begin(steps: &mut Steps<Option<Unpacking>>, target: &Target) {
+pub fn add_begin(steps: &mut Steps<Option<Unpacking>>, target: &Target, limits: Limits) {
     let (pattern, shown) = (target.pattern(), quote_pattern(target));
     let (leftovers, target) = (target.clone(), target.clone());
     steps.add(
@@ -37,14 +44,29 @@ pub fn add_begin(steps: &mut Steps<Option<Unpacking>>, target: &Target) {
             let place = Place::default();
             interrupt::watch(&place)?;
             let partial = Partial::create(&target, place)?;
-            let tree = Tree::new(partial.as_fd())?;
-            *state = Some(Unpacking { tree, partial });
+            let tree = Tree::new(partial.as_fd())?.limited(limits);
+            *state = Some(Unpacking { tree, partial, digest: None });
             Ok::<_, Error>(())
         },
     );
 }
 
-/// The layers, and then their directories.
+/// A plain root filesystem instead of layers.
+pub fn add_rootfs(steps: &mut Steps<Option<Unpacking>>, stream: Stream, target: &Target) {
+    steps.add(
+        "one tar that begins as a root filesystem does, in one pass",
+        format!("{}: openat2(RESOLVE_IN_ROOT), openat(O_CREAT|O_EXCL), write(), …", stream.name),
+        format!("{} | {TAR} -xpC {}", stream.command, quote_pattern(target)),
+        move |state| {
+            let Unpacking { tree, partial, digest } = begun(state);
+            *digest = Some(rootfs::apply(tree, partial, stream)?);
+            Ok::<_, Error>(())
+        },
+    );
+    add_directories(steps, ProgressBar::hidden());
+}
+
+/// The layers of an image.
 pub fn add_layers(
     steps: &mut Steps<Option<Unpacking>>,
     archive: &Archive,
@@ -60,16 +82,17 @@ pub fn add_layers(
             format!(
                 "{name}: openat2(RESOLVE_IN_ROOT), openat(O_CREAT|O_EXCL), write(), fchown(), …"
             ),
-            format!(
-                "{tar} | tar --xattrs-include='*' --numeric-owner -xpC {}",
-                quote_pattern(target)
-            ),
+            format!("{tar} | {TAR} -xpC {}", quote_pattern(target)),
             move |state| {
                 let tree = &mut begun(state).tree;
                 stream::read(&layer, |count| bar.inc(count), |tar| tree.apply(&name, tar))
             },
         );
     }
+    add_directories(steps, bar);
+}
+
+fn add_directories(steps: &mut Steps<Option<Unpacking>>, bar: ProgressBar) {
     steps.add(
         "directories last: they had to stay writable, and files made in them set their times",
         "fchown(), fchmod(), fsetxattr(), futimens() of each directory",
@@ -82,7 +105,7 @@ pub fn add_layers(
 }
 
 /// After the layers: the tree becomes DIR, and what there is to say is said.
-pub fn add_end(steps: &mut Steps<Option<Unpacking>>, target: Target, digest: String) {
+pub fn add_end(steps: &mut Steps<Option<Unpacking>>, target: Target, digest: Option<String>) {
     let (from, to) = (target.pattern(), target.path());
     steps.add(
         "all is there, and all digests are as the image states them",
@@ -90,11 +113,15 @@ pub fn add_end(steps: &mut Steps<Option<Unpacking>>, target: Target, digest: Str
         format!("mv -T {} {}", quote_pattern(&target), quote(&to)),
         move |state| begun(state).partial.rename(&target.path()),
     );
+    let shown = digest.clone().unwrap_or("sha256:…".to_owned());
     steps.add(
-        "the digest of the manifest, or of the config where there is none",
-        format!("write(1, \"{digest}\\n\")"),
-        format!("echo {digest}"),
-        move |_| print(format!("{digest}\n").as_bytes()),
+        "the digest of the manifest, or of the config where there is none, or of a lone tar",
+        format!("write(1, \"{shown}\\n\")"),
+        format!("echo {shown}"),
+        move |state| {
+            let digest = digest.or(begun(state).digest.take()).unwrap_or_default();
+            print(format!("{digest}\n").as_bytes())
+        },
     );
     steps.add(
         "what the caller has no right to keep, or the filesystem no means, is told in one line",
@@ -135,4 +162,20 @@ pub fn progress_bar(size: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:40} {binary_bytes}/{binary_total_bytes} {eta}");
     let bar = ProgressBar::with_draw_target(Some(size), ProgressDrawTarget::stderr());
     bar.with_style(style.expect("a constant")).with_finish(ProgressFinish::AndClear)
+}
+
+/// The image's config, for who asked for it.
+pub fn add_config(
+    steps: &mut Steps<Option<Unpacking>>,
+    file: Option<PathBuf>,
+    config: Vec<u8>,
+    source: &str,
+) {
+    let Some(file) = file else { return };
+    steps.add(
+        "what the image says of its program: pk-chroot-exec --config takes it",
+        format!("open({file:?}, O_WRONLY|O_CREAT|O_TRUNC)"),
+        format!("{source} > {}", quote(&file)),
+        move |_| fs::write(&file, &config),
+    );
 }

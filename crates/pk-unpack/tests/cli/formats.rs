@@ -78,6 +78,18 @@ fn layers_are_told_by_their_bytes() {
         ("several gzip members", tars.each_ref().map(|tar| halves(tar, gzip))),
         ("several zstd frames", tars.each_ref().map(|tar| halves(tar, zstd))),
         ("mixed, with a skippable frame", [tars[0].clone(), skippable]),
+        // zstd:chunked has its table of contents in such frames, after the tar.
+        (
+            "skippable frames at the end",
+            tars.each_ref().map(|tar| {
+                [
+                    zstd(tar).as_slice(),
+                    b"\x50\x2a\x4d\x18\x03\0\0\0abc",
+                    b"\x5e\x2a\x4d\x18\0\0\0\0",
+                ]
+                .concat()
+            }),
+        ),
     ];
     for (name, blobs) in table {
         let mut parts = Parts::default();

@@ -56,6 +56,11 @@ pub fn null(path: &str) -> Item {
     Item { device: (1, 3), ..item(path, EntryType::Char, 0o666) }
 }
 
+/// An extended header with these bytes in it.
+pub fn extended(data: &str) -> Item {
+    Item { data: data.into(), ..item("pax", EntryType::XHeader, 0o644) }
+}
+
 /// A whiteout, with the mode that umoci gives it.
 pub fn whiteout(path: &str) -> Item {
     Item { mode: 0, ..file(path, "") }
@@ -105,6 +110,16 @@ pub fn layer(items: impl IntoIterator<Item = Item>) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     items.into_iter().for_each(|item| item.append(&mut tar));
     tar.into_inner().unwrap()
+}
+
+/// A layer of one file, in whose header these bytes stand at `at`.
+pub fn odd_header(at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut tar = layer([file("f", "")]);
+    tar[at..at + bytes.len()].copy_from_slice(bytes);
+    tar[148..156].fill(b' ');
+    let sum: u32 = tar[..512].iter().map(|&byte| u32::from(byte)).sum();
+    tar[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    tar
 }
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {

@@ -1,11 +1,15 @@
 //! Runs the binary and pins its status, what it says, and what it leaves.
 
+mod documents;
 mod faults;
 mod formats;
+mod hostile;
 mod images;
 mod interruptions;
 mod layers;
+mod limits;
 mod refusals;
+mod rootfs;
 mod store;
 
 use std::ffi::OsString;
