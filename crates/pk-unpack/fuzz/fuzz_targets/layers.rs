@@ -10,8 +10,8 @@ use tar::{EntryType, Header};
 #[derive(Arbitrary, Debug)]
 struct Member {
     kind: Kind,
-    name: Vec<Part>,
-    target: Vec<Part>,
+    name: (Part, Option<Part>),
+    target: Target,
     data: u8,
     mode: u16,
     records: Vec<(Key, Vec<u8>)>,
@@ -33,16 +33,23 @@ enum Part {
     A,
     B,
     C,
-    Dot,
-    Up,
     /// An absolute name, if it comes first.
     Nothing,
-    Canary,
-    Proc,
+    Dot,
+    Up,
     Hidden,
     HiddenDots,
     Opaque,
     Aufs,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Target {
+    Inside(Part, Option<Part>),
+    Canary,
+    UpToCanary,
+    Root,
+    Proc,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -69,8 +76,6 @@ impl Part {
             Self::Dot => ".",
             Self::Up => "..",
             Self::Nothing => "",
-            Self::Canary => "/dev/shm/pk/canary",
-            Self::Proc => "/proc/self/cwd",
             Self::Hidden => ".wh.a",
             Self::HiddenDots => ".wh...",
             Self::Opaque => ".wh..wh..opq",
@@ -111,18 +116,28 @@ impl Kind {
     }
 }
 
-fn joined(parts: &[Part]) -> Vec<u8> {
-    let parts: Vec<_> = parts.iter().map(|part| part.text()).collect();
-    let mut name = parts.join("/").into_bytes();
-    name.truncate(100);
-    name
+impl Target {
+    fn text(self) -> String {
+        match self {
+            Self::Inside(first, second) => joined(first, second),
+            Self::Canary => "/dev/shm/pk/canary".to_owned(),
+            Self::UpToCanary => "../canary".to_owned(),
+            Self::Root => "/".to_owned(),
+            Self::Proc => "/proc/self/cwd".to_owned(),
+        }
+    }
+}
+
+fn joined(first: Part, second: Option<Part>) -> String {
+    let second = second.map(|part| format!("/{}", part.text()));
+    format!("{}{}", first.text(), second.unwrap_or_default())
 }
 
 fn append(tar: &mut Vec<u8>, kind: EntryType, member: &Member, data: &[u8]) {
     let mut header = Header::new_ustar();
-    let (name, target) = (joined(&member.name), joined(&member.target));
-    header.as_old_mut().name[..name.len()].copy_from_slice(&name);
-    header.as_old_mut().linkname[..target.len()].copy_from_slice(&target);
+    let (name, target) = (joined(member.name.0, member.name.1), member.target.text());
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
     header.set_entry_type(kind);
     header.set_mode(member.mode.into());
     header.set_uid(member.data.into());
@@ -150,24 +165,27 @@ fn records(member: &Member) -> Vec<u8> {
 }
 
 fuzz_target!(|layers: Vec<Vec<Member>>| {
-    let tars: Vec<_> = layers.iter().map(|members| {
-        let mut tar = Vec::new();
-        for member in members {
-            let records = records(member);
-            match member.kind {
-                Kind::Global => append(&mut tar, EntryType::XGlobalHeader, member, &records),
-                kind => {
-                    if !records.is_empty() {
-                        append(&mut tar, EntryType::XHeader, member, &records);
+    let tars: Vec<_> = layers
+        .iter()
+        .map(|members| {
+            let mut tar = Vec::new();
+            for member in members {
+                let records = records(member);
+                match member.kind {
+                    Kind::Global => append(&mut tar, EntryType::XGlobalHeader, member, &records),
+                    kind => {
+                        if !records.is_empty() {
+                            append(&mut tar, EntryType::XHeader, member, &records);
+                        }
+                        let file = matches!(kind, Kind::File);
+                        let data = vec![member.data; if file { member.data.into() } else { 0 }];
+                        append(&mut tar, kind.entry_type(), member, &data);
                     }
-                    let file = matches!(kind, Kind::File);
-                    let data = vec![member.data; if file { member.data.into() } else { 0 }];
-                    append(&mut tar, kind.entry_type(), member, &data);
                 }
             }
-        }
-        tar
-    }).collect();
+            tar
+        })
+        .collect();
     let tars: Vec<_> = tars.iter().map(Vec::as_slice).collect();
     sandbox::apply(&tars);
 });
