@@ -13,8 +13,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, ScopedJoinHandle};
 
 /// Bytes that go from thread to thread at once, and how many such pieces may wait.
-const CHUNK: usize = 256 << 10;
-const WAITING: usize = 8;
+const CHUNK: usize = 1 << 20;
+const WAITING: usize = 4;
 
 type Chunk = Arc<Vec<u8>>;
 
