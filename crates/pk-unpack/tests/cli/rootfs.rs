@@ -78,7 +78,8 @@ fn a_root_filesystem_may_begin_with_anything() {
 fn what_a_root_filesystem_has_not() {
     let place = Place::new();
     place.write("tar", &exported());
-    let line = "pk-unpack: tar: is a plain root filesystem: it has no config, tag or platform\n";
+    let line =
+        "pk-unpack: tar: is a plain root filesystem: it has no config, tag, platform or layers\n";
     for option in ["--config=c", "--tag=x", "--platform=linux/amd64"] {
         place.refuse(&[option, "tar", "rootfs"], 1, line);
     }
