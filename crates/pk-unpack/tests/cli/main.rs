@@ -6,6 +6,7 @@ mod images;
 mod interruptions;
 mod layers;
 mod refusals;
+mod stacks;
 mod store;
 
 use std::ffi::OsString;
