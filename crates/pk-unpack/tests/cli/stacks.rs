@@ -76,7 +76,7 @@ fn any_stack_is_the_same_tree_as_layers_and_as_dir() {
     for seed in 1..=stacks {
         let mut dice = Dice(u64::wrapping_mul(seed, 0x9E37_79B9_7F4A_7C15));
         let mut layers: Vec<Vec<Item>> = (0..2 + dice.roll(4))
-            .map(|_| (0..1 + dice.roll(9)).map(|_| dice.item()).collect())
+            .map(|_| (0..=dice.roll(9)).map(|_| dice.item()).collect())
             .collect();
         loop {
             let outcome = unpack(&layers, seed);
@@ -86,7 +86,9 @@ fn any_stack_is_the_same_tree_as_layers_and_as_dir() {
             // An entry that cannot be, such as a link to nothing: without it, then.
             refused += 1;
             let name = outcome.stderr.split('"').nth(1).unwrap();
-            layers.iter_mut().for_each(|items| items.retain(|item| item.name() != name));
+            for items in &mut layers {
+                items.retain(|item| item.name() != name);
+            }
         }
     }
     println!("{stacks} stacks are the same, without {refused} entries that both refuse");
