@@ -10,6 +10,7 @@ mod layers;
 mod limits;
 mod refusals;
 mod rootfs;
+mod stacks;
 mod store;
 
 use std::ffi::OsString;

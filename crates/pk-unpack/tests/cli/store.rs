@@ -23,7 +23,7 @@ fn paths(lowerdir: &str) -> Vec<&str> {
 
 /// How the tree of `rootfs` differs from that of the layers, as the kernel puts them over each
 /// other in a mount namespace of its own. `None` where nobody may mount.
-fn difference(place: &Place, lowerdir: &str) -> Option<String> {
+pub fn difference(place: &Place, lowerdir: &str) -> Option<String> {
     if !is_root() {
         println!("SKIP mounting layers: not root");
         return None;
