@@ -78,6 +78,13 @@ fn whiteouts_hide_lower_layers_only_in_any_order() {
 }
 
 #[test]
+fn a_whiteout_behind_symlinks_that_lead_nowhere_hides_nothing() {
+    let lower = [symlink("loop", "loop/sub"), symlink("dangling", "nowhere"), file("f", "")];
+    let upper = [whiteout("loop/.wh.f"), whiteout("dangling/.wh.f"), whiteout("loop/.wh..wh..opq")];
+    assert_eq!(names(&unpacked([&lower, &upper])), ["dangling", "f", "loop"]);
+}
+
+#[test]
 fn whiteouts_below_what_was_replaced_have_nothing_to_hide() {
     let lower = [directory("d"), file("d/x", ""), directory("e"), file("e/x", "kept")];
     let table: [(&[Item], &[&str]); 3] = [
