@@ -320,6 +320,19 @@ fn an_ordinary_user_is_told_what_could_not_be_kept() {
 }
 
 #[test]
+fn a_file_that_its_owner_cannot_write_keeps_its_attributes() {
+    if !is_root() {
+        return println!("SKIP becoming another user: not root");
+    }
+    let read_only = file("f", "text").owner(65534, 65534).mode(0o444);
+    let read_only = read_only.record("SCHILY.xattr.user.x", "1");
+    let place = Place::with(&oci(&[layer([read_only])]));
+    let outcome = finish(place.command(&["image", "rootfs"]).uid(65534).gid(65534), b"");
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    assert_eq!(stat(&place, "rootfs/f").mode(), 0o100_444);
+}
+
+#[test]
 fn an_ordinary_user_leaves_nothing_behind_either() {
     if !is_root() {
         return println!("SKIP becoming another user: not root");

@@ -215,6 +215,7 @@ fn set(path: &Path, node: &Node) {
     }
     if !matches!(node.kind, Kind::Symlink(_)) {
         // Who is not root cannot pack what they cannot read.
+        // Nor gives tar attributes to a file that they cannot write.
         let mode = if is_root() { node.mode } else { node.mode | 0o700 };
         fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
