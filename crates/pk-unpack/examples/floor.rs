@@ -1,5 +1,5 @@
-//! floor inflate|hash FILE... | floor write TAR DIR: one of the things that unpacking a layer takes,
-//! alone and from memory. Prints the microseconds.
+//! floor inflate FILE, floor hash FILE, floor write TAR DIR: one part of unpacking a layer, alone
+//! and from memory. Prints the microseconds.
 //!
 //! `scripts/bench unpack` compares pk-unpack, which does all of them at once, with the slowest.
 

@@ -137,11 +137,12 @@ pub fn set(file: impl AsFd, metadata: &Metadata, lost: &mut Lost) -> Result<()> 
     let file = file.as_fd();
     let (uid, gid) = owner(metadata);
     lost.owner(fchown(file, uid, gid))?;
-    fchmod(file, Mode::from_raw_mode(metadata.mode)).attempt("fchmod")?;
+    // Before the mode: it may be one that lets the owner write neither contents nor attributes.
     for (name, value) in &metadata.xattrs {
         let name = OsStr::from_bytes(name);
         lost.xattr(name, fsetxattr(file, name, value, XattrFlags::empty()))?;
     }
+    fchmod(file, Mode::from_raw_mode(metadata.mode)).attempt("fchmod")?;
     futimens(file, &times(metadata)).attempt("futimens")
 }
 

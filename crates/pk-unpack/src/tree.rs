@@ -319,7 +319,12 @@ impl Tree {
     /// The directory that a whiteout lies in; none if the lower layers' one is no longer there:
     /// nothing, a file, or a symlink of this layer has taken its place.
     fn whited_out(&mut self, path: &Path) -> Result<Option<Rc<Directory>>> {
-        let Some(directory) = self.root.directory(path)? else { return Ok(None) };
+        let directory = match self.root.directory(path) {
+            // Symlinks that lead to each other lead to nothing.
+            Err(error) if error.errno() == Some(nix::errno::Errno::ELOOP) => None,
+            directory => directory?,
+        };
+        let Some(directory) = directory else { return Ok(None) };
         if directory.path == path {
             return Ok(Some(directory));
         }

@@ -78,6 +78,13 @@ fn whiteouts_hide_lower_layers_only_in_any_order() {
 }
 
 #[test]
+fn a_whiteout_behind_symlinks_that_lead_nowhere_hides_nothing() {
+    let lower = [symlink("loop", "loop/sub"), symlink("dangling", "nowhere"), file("f", "")];
+    let upper = [whiteout("loop/.wh.f"), whiteout("dangling/.wh.f"), whiteout("loop/.wh..wh..opq")];
+    assert_eq!(names(&unpacked([&lower, &upper])), ["dangling", "f", "loop"]);
+}
+
+#[test]
 fn whiteouts_below_what_was_replaced_have_nothing_to_hide() {
     let lower = [directory("d"), file("d/x", ""), directory("e"), file("e/x", "kept")];
     let table: [(&[Item], &[&str]); 3] = [
@@ -314,6 +321,19 @@ fn an_ordinary_user_is_told_what_could_not_be_kept() {
     assert_eq!((null.is_file(), null.len(), null.uid()), (true, 0, 65534));
     assert_eq!(stat(&place, "rootfs/mine").mode(), 0o104_755);
     assert_eq!(stat(&place, "rootfs/d").mode(), 0o40000);
+}
+
+#[test]
+fn a_file_that_its_owner_cannot_write_keeps_its_attributes() {
+    if !is_root() {
+        return println!("SKIP becoming another user: not root");
+    }
+    let read_only = file("f", "text").owner(65534, 65534).mode(0o444);
+    let read_only = read_only.record("SCHILY.xattr.user.x", "1");
+    let place = Place::with(&oci(&[layer([read_only])]));
+    let outcome = finish(place.command(&["image", "rootfs"]).uid(65534).gid(65534), b"");
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    assert_eq!(stat(&place, "rootfs/f").mode(), 0o100_444);
 }
 
 #[test]

@@ -12,7 +12,10 @@ mod refusals;
 mod rootfs;
 mod stacks;
 mod store;
+mod store_stacks;
+mod trees;
 
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
@@ -34,7 +37,17 @@ struct Outcome {
 
 impl Place {
     fn new() -> Self {
-        let directory = TempDir::new().unwrap();
+        Self::inside(&env::temp_dir())
+    }
+
+    /// On a tmpfs if there is one: many files on a disk take their time.
+    fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::inside(memory) } else { Self::new() }
+    }
+
+    fn inside(above: &Path) -> Self {
+        let directory = TempDir::new_in(above).unwrap();
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
         Self(directory)
     }
