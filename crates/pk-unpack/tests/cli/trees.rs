@@ -192,7 +192,8 @@ fn make(top: &Path, nodes: &[Node]) {
             }
             Kind::Node(..) => continue,
         }
-        if !matches!(node.kind, Kind::Directory) {
+        // A second name for a symlink that points out of the root is refused on purpose.
+        if !matches!(node.kind, Kind::Directory | Kind::Symlink(_)) {
             files.push(path.clone());
         }
         made.push((path, node));
