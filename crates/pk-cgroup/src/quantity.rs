@@ -37,27 +37,11 @@ impl FromStr for Size {
         if text == "max" {
             return Ok(Self(Limit::Max));
         }
-        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let shift = match unit.to_ascii_lowercase().as_str() {
-            "" | "b" => 0,
-            "k" | "kb" | "kib" => 10,
-            "m" | "mb" | "mib" => 20,
-            "g" | "gb" | "gib" => 30,
-            "t" | "tb" | "tib" => 40,
-            _ => return Err(FORM),
-        };
-        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
-        // More digits than bytes can have in a tebibyte would only overflow.
-        let scale = 10_u128.pow(u32::try_from(part.len()).ok().filter(|&n| n <= 12).ok_or(FORM)?);
-        let whole: u128 = whole.parse().map_err(|_| FORM)?;
-        let part: u128 = part.parse().map_err(|_| FORM)?;
-        let bytes = whole.checked_mul(scale).and_then(|whole| whole.checked_add(part));
-        let bytes = bytes.and_then(|scaled| scaled.checked_mul(1 << shift)).map(|n| n / scale);
-        match bytes.and_then(|bytes| i64::try_from(bytes).ok()) {
-            Some(bytes @ 1..) => Ok(Self(Limit::At(bytes.cast_unsigned()))),
-            Some(_) => Err("is nothing at all"),
-            None => Err("is more than the kernel can count"),
+        let bytes = pk::bytes(text).ok_or(FORM)?;
+        match i64::try_from(bytes) {
+            Ok(bytes @ 1..) => Ok(Self(Limit::At(bytes.cast_unsigned()))),
+            Ok(_) => Err("is nothing at all"),
+            Err(_) => Err("is more than the kernel can count"),
         }
     }
 }

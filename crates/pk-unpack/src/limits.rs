@@ -62,22 +62,7 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const FORM: &str = "is no size: a number, then b, k, m, g or t";
-        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let shift = match unit.to_ascii_lowercase().as_str() {
-            "" | "b" => 0,
-            "k" | "kb" | "kib" => 10,
-            "m" | "mb" | "mib" => 20,
-            "g" | "gb" | "gib" => 30,
-            "t" | "tb" | "tib" => 40,
-            _ => return Err(FORM),
-        };
-        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
-        // More digits than bytes can have in a tebibyte would only overflow.
-        let scale = 10_u128.pow(u32::try_from(part.len()).ok().filter(|&n| n <= 12).ok_or(FORM)?);
-        let whole: u64 = whole.parse().map_err(|_| FORM)?;
-        let part: u128 = part.parse().map_err(|_| FORM)?;
-        let bytes = ((u128::from(whole) * scale + part) << shift) / scale;
+        let bytes = pk::bytes(text).ok_or(FORM)?;
         u64::try_from(bytes).map(Self).map_err(|_| "is more than can be counted")
     }
 }

@@ -209,6 +209,30 @@ pub fn quote(word: impl AsRef<OsStr>) -> String {
     format!("'{}'", String::from_utf8_lossy(bytes).replace('\'', r"'\''"))
 }
 
+/// A size in bytes: `64M`, `1.5g`. The units are b, k, m, g and t, powers of 1024, as Docker's.
+///
+/// `None` if it is no size; one that is too large to be one is [`u128::MAX`] at the most.
+#[must_use]
+pub fn bytes(text: &str) -> Option<u128> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return None,
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    // More digits than bytes can have in a tebibyte would only overflow.
+    let scale = 10_u128.pow(u32::try_from(part.len()).ok().filter(|&length| length <= 12)?);
+    let (whole, part): (u128, u128) = (whole.parse().ok()?, part.parse().ok()?);
+    let scaled = whole.checked_mul(scale).and_then(|whole| whole.checked_add(part));
+    let scaled = scaled.and_then(|scaled| scaled.checked_mul(1 << shift));
+    Some(scaled.map_or(u128::MAX, |scaled| scaled / scale))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ mod parent;
 mod step;
 mod sys;
 
-pub use args::{Kind, Tool, quote};
+pub use args::{Kind, Tool, bytes, quote};
 pub use error::{Attempt, Error, Result};
 pub use exec::Prog;
 pub use namespace::not_root;
