@@ -112,12 +112,12 @@ impl Model {
             Act::HardLink(target) => self.nodes[Path::new(target)].clone(),
             act => (self.made, act.clone()),
         };
-        // What this layer made must not be replaced by it.
+        // What this layer made must not be replaced by it, and no whiteout led through a symlink.
         let replaces = !(matches!(act, Act::Directory) && self.is_directory(path));
-        let made_below = |(other, act): &(String, Act)| {
-            Path::new(other).starts_with(path) && !matches!(act, Act::Delete)
-        };
-        if replaces && taken.iter().any(made_below) {
+        let is_symlink = matches!(act, Act::Symlink(_));
+        let counts = |other: &Act| is_symlink || !matches!(other, Act::Delete);
+        let is_below = |other: &str| Path::new(other).starts_with(path);
+        if replaces && taken.iter().any(|(other, act)| is_below(other) && counts(act)) {
             return false;
         }
         for above in path.ancestors().skip(1).filter(|above| *above != "") {

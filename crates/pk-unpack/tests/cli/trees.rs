@@ -6,7 +6,7 @@ use crate::{Place, is_root};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use proptest::test_runner::Config;
+use proptest::test_runner::{Config, RngSeed};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, Timespec, Timestamps, UTIME_OMIT, XattrFlags, lgetxattr,
     llistxattr, lsetxattr, makedev, mknodat, utimensat,
@@ -23,12 +23,15 @@ use std::process::{Command, Stdio};
 /// What there is to know of a file, in words.
 pub type Facts = BTreeMap<PathBuf, String>;
 
-/// `PROPTEST_CASES` asks for more.
+/// The same cases in every run; `PROPTEST_CASES` asks for so many others.
 pub fn config(cases: u32) -> Config {
     let asked = env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let rng_seed = asked.map_or(RngSeed::Fixed(0), |_| RngSeed::Random);
     let cases = asked.unwrap_or(cases);
+    let max_global_rejects = 4 * cases;
     // What was found is kept as a test with a name.
-    Config { cases, max_global_rejects: 4 * cases, failure_persistence: None, ..Config::default() }
+    let failure_persistence = None;
+    Config { cases, rng_seed, max_global_rejects, failure_persistence, ..Config::default() }
 }
 
 /// The facts of a tree, without the times of directories.
