@@ -28,7 +28,7 @@ pub struct Stream {
     /// What the user called it.
     pub name: String,
     /// The tar, decompressed.
-    pub tar: Box<dyn Read>,
+    pub tar: Box<dyn Read + Send>,
     /// The shell command that prints the tar.
     pub command: String,
     /// Whether the tar begins as a root filesystem does.
@@ -97,7 +97,7 @@ impl Source {
 
 impl Stream {
     /// The tar that `stream` is, perhaps compressed.
-    pub fn new(stream: impl Read + 'static, name: String) -> Result<Self> {
+    pub fn new(stream: impl Read + Send + 'static, name: String) -> Result<Self> {
         let read = || format!("read({name:?})");
         let mut stream = BufReader::with_capacity(1 << 17, stream);
         let mut first = Vec::new();

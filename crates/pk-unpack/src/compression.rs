@@ -44,7 +44,10 @@ impl Compression {
     }
 
     /// A reader of what `compressed` holds.
-    pub fn decode<'a>(self, compressed: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    pub fn decode<'a>(
+        self,
+        compressed: impl BufRead + Send + 'a,
+    ) -> io::Result<Box<dyn Read + Send + 'a>> {
         Ok(match self {
             Self::Plain => Box::new(compressed),
             Self::Gzip => Box::new(MultiGzDecoder::new(compressed)),

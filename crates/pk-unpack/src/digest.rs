@@ -35,11 +35,11 @@ impl Hash {
         }
     }
 
-    /// Compares; `what` was hashed.
-    pub fn check(self, stated: &Digest, what: &str) -> Result<()> {
+    /// Finishes, and compares; `what` was hashed.
+    pub fn check(self, stated: &Digest, what: &str) -> Result<String> {
         let made = self.finish();
         if made == stated.as_ref() {
-            return Ok(());
+            return Ok(made);
         }
         Err(Error::new(what, format!("its digest is {made}, but the image states {stated}")))
     }
@@ -64,7 +64,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 pub fn check(bytes: &[u8], stated: &Digest, what: &str) -> Result<()> {
     let mut hash = Hash::like(stated)?;
     hash.update(bytes);
-    hash.check(stated, what)
+    hash.check(stated, what).map(drop)
 }
 
 /// Reads a digest that stands at `place`.

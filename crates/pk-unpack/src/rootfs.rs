@@ -3,13 +3,12 @@
 //! otherwise is searched for an image's table of contents first.
 
 use crate::archive::Stream;
-use crate::digest::Hash;
-use crate::entry::{Entries, Skip};
+use crate::entry::Entries;
+use crate::stream::Reading;
 use crate::tree::Tree;
 use crate::whiteout::inside;
 use pk::{Error, Result};
 use rustix::fs::{AtFlags, statat};
-use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd;
 
 /// What lies at the top of a root filesystem, and in no image archive. `hier(7)`; Docker makes
@@ -63,38 +62,23 @@ pub fn is_one(has: impl Fn(&str) -> bool) -> bool {
 /// Applies one to `tree`, whose root `top` is, and returns the digest of the tar.
 pub fn apply(tree: &mut Tree, top: impl AsFd, stream: Stream) -> Result<String> {
     let Stream { name, tar, .. } = stream;
-    let mut hashed = Hashed { tar, hash: Hash::sha256() };
-    tree.apply(&name, BufReader::with_capacity(1 << 17, &mut hashed))?;
+    let reading = Reading::tar(name.clone(), tar)?;
+    let digest = reading.apply(|tar| tree.apply(&name, tar))?;
     let is_there = |name: &str| statat(&top, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
     if !is_one(is_there) {
         return Err(Error::new(name, NEITHER));
     }
-    Ok(hashed.hash.finish())
+    Ok(digest)
 }
 
 /// Why a tar is refused.
 pub const NEITHER: &str = "is no image: it has neither index.json nor manifest.json; \
     and no root filesystem: that has etc, and one of bin, dev, lib, proc, sbin, usr";
 
-/// A tar whose digest is made while it is read.
-struct Hashed {
-    tar: Box<dyn Read>,
-    hash: Hash,
-}
-
-impl Read for Hashed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.tar.read(buffer)?;
-        self.hash.update(&buffer[..length]);
-        Ok(length)
-    }
-}
-
-impl Skip for BufReader<&mut Hashed> {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
     use tar::{Builder, EntryType, Header};
 
     #[test]

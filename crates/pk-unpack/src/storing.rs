@@ -8,10 +8,9 @@ use crate::limits::Limits;
 use crate::lower::Lower;
 use crate::partial::Place;
 use crate::store::Store;
-use crate::stream;
+use crate::stream::Layers;
 use crate::tree::Tree;
 use crate::unpacking::{self, Unpacking};
-use indicatif::ProgressBar;
 use pk::{Attempt, Error, Result, Steps, quote};
 use rustix::fs::syncfs;
 use std::cell::{Cell, RefCell};
@@ -53,8 +52,10 @@ impl Storing {
         let place = Place::default();
         self.add_begin(steps, &place);
         let bar = unpacking::progress_bar(missing.iter().map(|(one, _)| one.blob.size()).sum());
+        let reading = missing.iter().map(|(layer, _)| layer.clone());
+        let reading = Rc::new(RefCell::new(Layers::new(reading, bar.clone())));
         for (layer, name) in missing {
-            self.add_layer(steps, archive, layer, name, &place, &bar);
+            self.add_layer(steps, archive, &layer, name, &place, &reading);
         }
         steps.add(
             "the progress that was shown on a terminal",
@@ -92,10 +93,10 @@ impl Storing {
         &self,
         steps: &mut Steps<Making>,
         archive: &Archive,
-        layer: Layer,
+        layer: &Layer,
         name: &str,
         place: &Place,
-        bar: &ProgressBar,
+        reading: &Rc<RefCell<Layers>>,
     ) {
         let (whole, partial) = (self.store.layer(name), self.store.partial(name));
         let below = self.names.iter().take_while(|below| *below != name);
@@ -122,17 +123,17 @@ impl Storing {
             },
         );
         let tar = format!("{}{}", archive.command(&layer.path), layer.compression.command());
-        let (shown, bar) = (layer.name(), bar.clone());
+        let (shown, reading) = (layer.name(), Rc::clone(reading));
         steps.add(
             "what .wh. files name becomes a device 0:0, which hides it in the layers below",
             format!("{shown}: openat2(RESOLVE_IN_ROOT), openat(O_CREAT|O_EXCL), mknodat(0:0), …"),
             format!("{tar} | tar --xattrs-include='*' --numeric-owner -xpC {}", quote(&partial)),
             move |making| {
-                let Some(Unpacking { tree, .. }) = making else {
-                    bar.inc(layer.blob.size());
-                    return Ok(());
-                };
-                stream::read(&layer, |count| bar.inc(count), |tar| tree.apply(&shown, tar))
+                let reading = reading.borrow_mut().next()?;
+                if let Some(Unpacking { tree, .. }) = making {
+                    reading.apply(|tar| tree.apply(&shown, tar))?;
+                }
+                Ok::<_, Error>(())
             },
         );
         let (lost, limits) = (Rc::clone(&self.lost), Rc::clone(&self.limits));

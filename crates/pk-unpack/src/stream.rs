@@ -1,22 +1,25 @@
 //! A layer as a stream: reading and inflating it, and making its digests, go on in threads of
 //! their own while its entries are being written.
 
+use crate::blob::Blob;
 use crate::compression::Compression;
 use crate::digest::{Digest, Hash};
 use crate::entry::Skip;
 use crate::image::Layer;
+use indicatif::ProgressBar;
 use pk::{Attempt, Error, Result};
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread::{self, JoinHandle};
 
 /// Bytes that go from thread to thread at once, and how many such pieces may wait.
 const CHUNK: usize = 1 << 20;
 const WAITING: usize = 4;
 
 type Chunk = Arc<Vec<u8>>;
+type Thread<T> = JoinHandle<Result<T>>;
 
 /// What another thread makes, as a reader.
 pub struct Chunks {
@@ -25,58 +28,119 @@ pub struct Chunks {
     at: usize,
 }
 
-/// Lets `apply` read a layer's tar, and checks the digests of blob and tar. `progress` is told of
-/// bytes of the blob as they are read.
-///
-/// A wrong blob is the error that is returned, whatever it led to further on.
-pub fn read(
-    layer: &Layer,
-    progress: impl Fn(u64) + Send,
-    apply: impl FnOnce(Chunks) -> Result<()>,
-) -> Result<()> {
-    let mut hash = Hash::like(&layer.diff_id)?;
-    thread::scope(|scope| {
+/// A tar that is being read. Its threads run ahead as far as pieces may wait.
+pub struct Reading {
+    tar: Chunks,
+    /// What leads to the tar, the first first: its errors are the cause of later ones.
+    sources: Vec<Thread<()>>,
+    hashing: Thread<String>,
+}
+
+/// The layers of an image, one after the other: the next one is begun while one is being written.
+pub struct Layers {
+    left: VecDeque<Layer>,
+    begun: Option<Reading>,
+    bar: ProgressBar,
+}
+
+impl Layers {
+    /// Layers from the lowest on; `bar` is told of bytes of their blobs as they are read.
+    pub fn new(layers: impl IntoIterator<Item = Layer>, bar: ProgressBar) -> Self {
+        Self { left: layers.into_iter().collect(), begun: None, bar }
+    }
+
+    /// The next layer, which is not to be asked for more often than there are any.
+    pub fn next(&mut self) -> Result<Reading> {
+        let mut begin = || {
+            let layer = self.left.pop_front();
+            layer.map(|layer| Reading::layer(layer, self.bar.clone())).transpose()
+        };
+        let reading = self.begun.take().map_or_else(&mut begin, |begun| Ok(Some(begun)))?;
+        self.begun = begin()?;
+        Ok(reading.expect("a step for each layer"))
+    }
+}
+
+impl Reading {
+    /// Begins to read a layer. Its tar is compared with its `diff_id` in the end.
+    fn layer(layer: Layer, bar: ProgressBar) -> Result<Self> {
+        let (name, compression) = (layer.name(), layer.compression);
+        let check = Some((layer.diff_id.clone(), format!("{name}: its tar")));
+        if compression == Compression::Plain {
+            return Self::begin(check, |outputs| Ok(vec![read_blob(layer, bar, outputs)?]));
+        }
+        Self::begin(check, |outputs| {
+            let (to_inflate, blob) = Chunks::channel();
+            let reading = read_blob(layer, bar, vec![to_inflate])?;
+            let inflate = move || compression.decode(blob).and_then(|tar| pump(tar, &outputs));
+            Ok(vec![reading, spawn(move || inflate().attempt(name))?])
+        })
+    }
+
+    /// Begins to read a tar of which no digest is known.
+    pub fn tar(name: String, tar: impl Read + Send + 'static) -> Result<Self> {
+        let pump = move |outputs: Vec<_>| spawn(move || pump(tar, &outputs).attempt(name));
+        Self::begin(None, |outputs| Ok(vec![pump(outputs)?]))
+    }
+
+    fn begin(
+        check: Option<(Digest, String)>,
+        sources: impl FnOnce(Vec<SyncSender<Chunk>>) -> Result<Vec<Thread<()>>>,
+    ) -> Result<Self> {
         let (to_apply, tar) = Chunks::channel();
         let (to_hash, hashed) = sync_channel::<Chunk>(WAITING);
-        let to_both = [to_hash, to_apply];
-        let (reading, inflating) = if layer.compression == Compression::Plain {
-            (scope.spawn(move || read_blob(layer, progress, &to_both)), None)
-        } else {
-            let (to_inflate, blob) = Chunks::channel();
-            let reading = scope.spawn(move || read_blob(layer, progress, &[to_inflate]));
-            let inflate = move || pump(layer.compression.decode(blob)?, &to_both);
-            (reading, Some(scope.spawn(inflate)))
-        };
-        let hashing = scope.spawn(move || {
+        let mut hash =
+            check.as_ref().map_or(Ok(Hash::sha256()), |(stated, _)| Hash::like(stated))?;
+        let hashing = spawn(move || {
             for chunk in hashed {
                 hash.update(&chunk);
             }
-            hash
-        });
-        let applied = apply(tar);
-        join(reading)??;
-        inflating.map_or(Ok(Ok(())), join)?.attempt(layer.name())?;
+            let Some((stated, what)) = check else { return Ok(hash.finish()) };
+            hash.check(&stated, &what)
+        })?;
+        Ok(Self { tar, sources: sources(vec![to_hash, to_apply])?, hashing })
+    }
+
+    /// Lets `apply` read the tar, and returns its digest once all that was stated has been checked.
+    ///
+    /// A wrong blob is the error that is returned, whatever it led to further on.
+    pub fn apply(self, apply: impl FnOnce(Chunks) -> Result<()>) -> Result<String> {
+        let applied = apply(self.tar);
+        self.sources.into_iter().try_for_each(join)?;
         applied?;
-        join(hashing)?.check(&layer.diff_id, &format!("{}: its tar", layer.name()))
-    })
+        join(self.hashing)
+    }
 }
 
-fn join<T>(thread: ScopedJoinHandle<T>) -> Result<T> {
-    thread.join().map_err(|_| Error::new("pthread_join", "a thread panicked"))
+fn spawn<T: Send + 'static>(
+    thread: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<Thread<T>> {
+    thread::Builder::new().spawn(thread).attempt("clone(CLONE_THREAD)")
 }
 
-fn read_blob(layer: &Layer, progress: impl Fn(u64), outputs: &[SyncSender<Chunk>]) -> Result<()> {
+fn join<T>(thread: Thread<T>) -> Result<T> {
+    thread.join().map_err(|_| Error::new("pthread_join", "a thread panicked"))?
+}
+
+fn read_blob(
+    layer: Layer,
+    bar: ProgressBar,
+    outputs: Vec<SyncSender<Chunk>>,
+) -> Result<Thread<()>> {
     // Where nothing is compressed, the tar is the blob.
-    let is_tar =
-        |stated: &&Digest| layer.compression == Compression::Plain && **stated == layer.diff_id;
-    let stated = layer.digest.as_ref().filter(|stated| !is_tar(stated));
-    let hash = stated.map(Hash::like).transpose()?;
-    let mut blob = Checked { blob: layer.blob.clone(), hash, progress };
-    pump(&mut blob, outputs).attempt(layer.name())?;
-    let (Some(stated), Some(_)) = (stated, &blob.hash) else { return Ok(()) };
-    // What comes after the compressed data, or after an error, belongs to the digest as well.
-    io::copy(&mut blob, &mut io::sink()).attempt(layer.name())?;
-    blob.hash.map_or(Ok(()), |hash| hash.check(stated, &layer.name()))
+    let is_plain = layer.compression == Compression::Plain;
+    let name = layer.name();
+    let stated = layer.digest.filter(|stated| !is_plain || *stated != layer.diff_id);
+    let hash = stated.as_ref().map(Hash::like).transpose()?;
+    let mut blob = Checked { blob: layer.blob, hash, bar };
+    spawn(move || {
+        pump(&mut blob, &outputs).attempt(&name)?;
+        drop(outputs);
+        let Some(stated) = stated else { return Ok(()) };
+        // What comes after the compressed data, or after an error, belongs to the digest as well.
+        io::copy(&mut blob, &mut io::sink()).attempt(&name)?;
+        blob.hash.map_or(Ok(()), |hash| hash.check(&stated, &name).map(drop))
+    })
 }
 
 /// Hands on what `reader` reads until the end, or until nobody listens any more.
@@ -112,19 +176,19 @@ fn fill(mut reader: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// A blob whose digest is made while it is read.
-struct Checked<R, P> {
-    blob: R,
+struct Checked {
+    blob: Blob,
     hash: Option<Hash>,
-    progress: P,
+    bar: ProgressBar,
 }
 
-impl<R: Read, P: Fn(u64)> Read for Checked<R, P> {
+impl Read for Checked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.blob.read(buffer)?;
         if let Some(hash) = &mut self.hash {
             hash.update(&buffer[..length]);
         }
-        (self.progress)(length as u64);
+        self.bar.inc(length as u64);
         Ok(length)
     }
 }

@@ -6,14 +6,17 @@ use crate::inode::Lost;
 use crate::interrupt;
 use crate::limits::Limits;
 use crate::partial::{Partial, Place, Target};
+use crate::rootfs;
+use crate::stream::Layers;
 use crate::tree::Tree;
-use crate::{rootfs, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use pk::{Error, Steps, quote};
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 /// The command that applies a tar, as far as GNU tar can.
 const TAR: &str = "tar --xattrs-include='*' --numeric-owner";
@@ -74,8 +77,9 @@ pub fn add_layers(
     target: &Target,
 ) {
     let bar = progress_bar(layers.iter().map(|layer| layer.blob.size()).sum());
+    let reading = Rc::new(RefCell::new(Layers::new(layers.iter().cloned(), bar.clone())));
     for layer in layers {
-        let (name, bar) = (layer.name(), bar.clone());
+        let (name, reading) = (layer.name(), Rc::clone(&reading));
         let tar = format!("{}{}", archive.command(&layer.path), layer.compression.command());
         steps.add(
             "the lowest layer first; what its .wh. files name is hidden in the ones below it",
@@ -85,7 +89,8 @@ pub fn add_layers(
             format!("{tar} | {TAR} -xpC {}", quote_pattern(target)),
             move |state| {
                 let tree = &mut begun(state).tree;
-                stream::read(&layer, |count| bar.inc(count), |tar| tree.apply(&name, tar))
+                reading.borrow_mut().next()?.apply(|tar| tree.apply(&name, tar))?;
+                Ok::<_, Error>(())
             },
         );
     }
