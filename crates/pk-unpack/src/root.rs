@@ -1,5 +1,6 @@
 //! Directories inside the root: every path is resolved by the kernel, as if the root were `/`.
 
+use crate::held::Held;
 use crate::lower::Lower;
 use crate::merged::Seen;
 use pk::{Attempt, Error, Result};
@@ -93,13 +94,15 @@ impl Root {
         Ok(Some(directory))
     }
 
-    /// The directory at `path`; where it is missing it is made, and `made` is told of each one.
+    /// The directory at `path`. Where it is missing, or is a file that the layer has not `held`, it
+    /// is made, and `made` is told of each one.
     pub fn make_directory(
         &mut self,
         path: &Path,
+        held: &Held,
         made: &mut impl FnMut(PathBuf) -> Result<()>,
     ) -> Result<Rc<Directory>> {
-        self.make(path, made, MOST_LINKS)
+        self.make(path, held, made, MOST_LINKS)
     }
 
     /// The directory at `path`, which was made before and leads through no symlink.
@@ -117,6 +120,7 @@ impl Root {
     fn make(
         &mut self,
         path: &Path,
+        held: &Held,
         made: &mut impl FnMut(PathBuf) -> Result<()>,
         links: u32,
     ) -> Result<Rc<Directory>> {
@@ -126,7 +130,7 @@ impl Root {
         let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Error::from(Errno::NOENT).attempting(format_args!("mkdirat({path:?})")));
         };
-        let above = self.make(above, made, links)?;
+        let above = self.make(above, held, made, links)?;
         let seen = self.look(&above.path, name)?;
         // A symlink to where nothing is: what it points to is made.
         if let Some(target) = self.target(&seen, &above.path.join(name))? {
@@ -134,13 +138,13 @@ impl Root {
                 return Err(Errno::LOOP).attempt(format_args!("openat2({path:?})"));
             }
             let target = above.path.join(target);
-            return self.make(target.strip_prefix("/").unwrap_or(&target), made, links - 1);
+            return self.make(target.strip_prefix("/").unwrap_or(&target), held, made, links - 1);
         }
-        if !matches!(seen, Seen::Nothing) {
+        if !matches!(seen, Seen::Nothing) && held.contains(&above.path.join(name)) {
             return Err(Errno::NOTDIR).attempt(format_args!("openat2({path:?})"));
         }
-        // There may be a whiteout.
-        let replaced = self.lower.is_some() && unlinkat(&above, name, AtFlags::empty()).is_ok();
+        // There may be a file of a lower layer, which gives way, or a whiteout.
+        let replaced = unlinkat(&above, name, AtFlags::empty()).is_ok();
         mkdirat(&above, name, Mode::RWXU).attempt(format_args!("mkdirat({path:?})"))?;
         self.merge(&above, name, replaced)?;
         made(above.path.join(name))?;

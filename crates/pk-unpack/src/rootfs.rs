@@ -4,9 +4,9 @@
 
 use crate::archive::Stream;
 use crate::entry::Entries;
+use crate::name::inside;
 use crate::stream::Reading;
 use crate::tree::Tree;
-use crate::whiteout::inside;
 use pk::{Error, Result};
 use rustix::fs::{AtFlags, statat};
 use std::os::fd::AsFd;

@@ -2,15 +2,16 @@
 //! image specification, "Image Layer Filesystem Changeset", "Applying Changesets".
 
 use crate::entry::{Entries, Entry, Kind, Skip};
+use crate::held::Held;
 use crate::inode::{self, Inherited, Lost};
 use crate::limits::Limits;
 use crate::lower::Lower;
 use crate::metadata::Metadata;
+use crate::name::{Named, inside};
 use crate::removal;
 use crate::root::{Directory, Root};
 use crate::sparse::Segment;
 use crate::symlink::points_out;
-use crate::whiteout::{Named, inside};
 use pk::{Attempt, Error, Result};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, linkat, makedev, mkdirat, mknodat, openat, readlinkat, statat,
@@ -18,24 +19,23 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
 /// A root filesystem in the making. Paths in it are real ones, from its root.
 pub struct Tree {
-    root: Root,
+    pub root: Root,
     /// What directories are to be given at the end: until then they must stay writable, whatever
     /// their mode, and files made in them would change their times.
     directories: BTreeMap<PathBuf, Metadata>,
-    /// What the layer that is being applied holds, and the directories above: its whiteouts, which
-    /// may come later, hide only what lower layers hold.
-    held: HashSet<PathBuf>,
+    /// What the layer that is being applied holds: its whiteouts, which may come later, hide only
+    /// what lower layers hold.
+    pub held: Held,
     inherited: Inherited,
     limits: Limits,
     lost: Lost,
@@ -57,7 +57,7 @@ impl Tree {
         Ok(Self {
             root: Root::new(top, lower)?,
             directories: BTreeMap::from([(PathBuf::new(), root)]),
-            held: HashSet::new(),
+            held: Held::default(),
             inherited: Inherited::below(top)?,
             limits: Limits::default(),
             lost: Lost::default(),
@@ -76,7 +76,7 @@ impl Tree {
 
     /// Applies a layer, which errors call `layer`.
     pub fn apply(&mut self, layer: &str, tar: impl Skip) -> Result<()> {
-        self.held.clear();
+        self.held = Held::default();
         self.root.begin_layer();
         let mut entries = Entries::new(tar);
         loop {
@@ -115,15 +115,8 @@ impl Tree {
         self.limits.bytes(xattrs.map(|(name, value)| (name.len() + value.len()) as u64).sum())?;
         match Named::parse(&entry.path).map_err(refused)? {
             Named::Node(path) => self.put(&path, entry, entries),
-            Named::Whiteout(path) => {
-                let above = self.whited_out(path.parent().unwrap_or(Path::new("")))?;
-                let name = path.file_name().unwrap_or_default();
-                above.map_or(Ok(()), |above| self.hide(&above, name))
-            }
-            Named::Opaque(path) => {
-                let directory = self.whited_out(&path)?;
-                directory.map_or(Ok(()), |directory| self.hide_contents(&directory))
-            }
+            Named::Whiteout(path) => self.white_out(&path),
+            Named::Opaque(path) => self.white_out_contents(&path),
             Named::Aufs => Ok(()),
         }
     }
@@ -145,8 +138,8 @@ impl Tree {
             directories.insert(path, unstated());
             limits.entry()
         };
-        let above = self.root.make_directory(above, &mut made)?;
-        self.hold(above.path.join(name));
+        let above = self.root.make_directory(above, &self.held, &mut made)?;
+        self.held.hold(&above.path.join(name));
         match kind {
             Kind::Directory => self.put_directory(&above, name, metadata),
             Kind::File { size, segments } => {
@@ -269,7 +262,7 @@ impl Tree {
         }
     }
 
-    fn remove(&mut self, above: &Directory, name: &OsStr) -> Result<()> {
+    pub fn remove(&mut self, above: &Directory, name: &OsStr) -> Result<()> {
         let path = above.path.join(name);
         self.root.forget(&path);
         match unlinkat(above, name, AtFlags::empty()) {
@@ -281,62 +274,6 @@ impl Tree {
             Err(Errno::NOENT) => Ok(()),
             result => result.attempt("unlinkat"),
         }
-    }
-
-    /// Notes that the layer holds `path`.
-    fn hold(&mut self, path: PathBuf) {
-        for above in path.ancestors().skip(1) {
-            if self.held.contains(above) {
-                break;
-            }
-            self.held.insert(above.to_owned());
-        }
-        self.held.insert(path);
-    }
-
-    /// Hides what lower layers hold at `name` and below.
-    fn hide(&mut self, above: &Directory, name: &OsStr) -> Result<()> {
-        if !self.held.contains(&above.path.join(name)) {
-            self.remove(above, name)?;
-            return self.root.white_out(above, name);
-        }
-        match above.open(name) {
-            Ok(directory) => self.hide_contents(&directory),
-            // This layer has replaced it.
-            Err(Errno::NOTDIR | Errno::LOOP | Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno).attempt("openat"),
-        }
-    }
-
-    fn hide_contents(&mut self, directory: &Directory) -> Result<()> {
-        let alone = self.root.make_opaque(directory)?;
-        for name in removal::names(directory).attempt("getdents64")?.into_iter().chain(alone) {
-            self.hide(directory, &name)?;
-        }
-        Ok(())
-    }
-
-    /// The directory that a whiteout lies in; none if the lower layers' one is no longer there:
-    /// nothing, a file, or a symlink of this layer has taken its place.
-    fn whited_out(&mut self, path: &Path) -> Result<Option<Rc<Directory>>> {
-        let directory = match self.root.directory(path) {
-            // Symlinks that lead to each other lead to nothing.
-            Err(error) if error.errno() == Some(nix::errno::Errno::ELOOP) => None,
-            directory => directory?,
-        };
-        let Some(directory) = directory else { return Ok(None) };
-        if directory.path == path {
-            return Ok(Some(directory));
-        }
-        for part in path.ancestors() {
-            let (Some(above), Some(name)) = (part.parent(), part.file_name()) else { break };
-            let Some(above) = self.root.directory(above)? else { return Ok(None) };
-            let is_symlink = || above.open(name).is_err();
-            if self.held.contains(&above.path.join(name)) && is_symlink() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(directory))
     }
 }
 

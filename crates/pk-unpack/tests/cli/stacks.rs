@@ -53,7 +53,7 @@ fn stack() -> impl Strategy<Value = Vec<Layer>> {
 struct Model {
     nodes: BTreeMap<PathBuf, (usize, Act)>,
     made: usize,
-    /// What the layer that is being applied hid and was no directory.
+    /// The symlinks that the layer in hand hid.
     gone: Vec<PathBuf>,
 }
 
@@ -87,7 +87,7 @@ impl Model {
         }
         let stays = |node: &Path| !node.starts_with(path) || is_opaque && node == path;
         let gone = self.nodes.iter().filter(|(node, _)| !stays(node));
-        let gone = gone.filter(|(_, (_, act))| !matches!(act, Act::Directory));
+        let gone = gone.filter(|(_, (_, act))| matches!(act, Act::Symlink(_)));
         self.gone.extend(gone.map(|(node, _)| node.clone()));
         self.nodes.retain(|node, _| stays(node));
         true
@@ -98,10 +98,13 @@ impl Model {
         // A deletion beside an entry of the same name is another test's.
         let mut others = taken.iter().filter(|(_, act)| !matches!(act, Act::Opaque));
         let is_again = others.any(|(other, _)| Path::new(other) == path);
-        // Where the whiteout comes later, only an entry of its own tells that it is a directory.
-        let was_file = |above: &Path| self.gone.iter().any(|gone| gone == above);
+        // Where the whiteout comes later, a symlink is still followed.
+        let was_symlink = |above: &Path| self.gone.iter().any(|gone| gone == above);
         let below_file = self.above(path).any(|act| !matches!(act, Act::Directory))
-            || path.ancestors().skip(1).any(|above| was_file(above) && !self.is_directory(above));
+            || path
+                .ancestors()
+                .skip(1)
+                .any(|above| was_symlink(above) && !self.is_directory(above));
         let is_file = |path: &Path| matches!(self.nodes.get(path), Some((_, Act::File(_))));
         let to_nothing = |target: &Path| !is_file(target) || target.starts_with(path);
         let lacks_target = matches!(act, Act::HardLink(target) if to_nothing(Path::new(target)));
