@@ -85,13 +85,17 @@ impl Target {
             Ok((parent, names))
         });
         let (parent, names) = names.attempt(format_args!("open({:?})", self.parent))?;
+        let owner = geteuid().as_raw();
+        let only_we_write =
+            fstat(&parent).is_ok_and(|stat| stat.st_uid == owner && stat.st_mode & 0o022 == 0);
         let prefix = self.prefix();
         for name in names.iter().filter(|name| {
             let letters = name.as_bytes().strip_prefix(prefix.as_bytes()).unwrap_or_default();
             letters.len() == LETTERS && letters.iter().all(u8::is_ascii_alphanumeric)
         }) {
             let Ok(directory) = openat(&parent, name, DIRECTORY, Mode::empty()) else { continue };
-            let is_ours = fstat(&directory).is_ok_and(|stat| stat.st_uid == geteuid().as_raw());
+            // Just before the rename it gets the owner of the image's root.
+            let is_ours = only_we_write || fstat(&directory).is_ok_and(|stat| stat.st_uid == owner);
             let lock = flock(&directory, FlockOperation::NonBlockingLockExclusive);
             if is_ours && lock.is_ok() {
                 removal::remove(&parent, name).attempt(format_args!("unlinkat({name:?})"))?;

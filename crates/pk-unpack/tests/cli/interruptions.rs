@@ -1,10 +1,11 @@
 //! Runs that are ended from outside.
 
-use crate::Place;
 use crate::images::{Parts, file, layer, oci, zstd};
+use crate::{Place, is_root};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
+use std::os::unix::fs::chown;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -65,6 +66,13 @@ fn the_next_run_removes_what_a_killed_one_left() {
     }
     let lock = File::open(place.path(others[0])).unwrap();
     flock(&lock, FlockOperation::LockExclusive).unwrap();
+
+    // One that had been given its owner already.
+    let owned = place.path(".rootfs.pk-owned1");
+    fs::create_dir(&owned).unwrap();
+    if is_root() {
+        chown(&owned, Some(1234), Some(1234)).unwrap();
+    }
 
     place.write("image", &oci(&[layer([file("f", "x")])]).tar());
     place.unpack(&["image", "rootfs"]);
