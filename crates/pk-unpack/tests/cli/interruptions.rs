@@ -4,8 +4,8 @@ use crate::images::{Parts, file, layer, oci, zstd};
 use crate::{Place, is_root};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
-use std::fs::{self, File};
-use std::os::unix::fs::chown;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -67,7 +67,8 @@ fn the_next_run_removes_what_a_killed_one_left() {
     let lock = File::open(place.path(others[0])).unwrap();
     flock(&lock, FlockOperation::LockExclusive).unwrap();
 
-    // One that had been given its owner already.
+    // One that had been given its owner already, where nobody else can have made it.
+    fs::set_permissions(place.path(""), Permissions::from_mode(0o755)).unwrap();
     let owned = place.path(".rootfs.pk-owned1");
     fs::create_dir(&owned).unwrap();
     if is_root() {
