@@ -174,7 +174,7 @@ impl<'a> Stage<'a> {
     /// The tool's command line without PROG: the options that it needs, then those given, then ROOT.
     pub fn line(&self, options: &[&str]) -> Vec<String> {
         let mut line: Vec<&str> = vec![self.tool.program];
-        if self.tool.root == Root::None && !is_root() {
+        if self.tool.name == "pk-ns" && !is_root() {
             line.extend(["--user", "--map-root"]);
         }
         line.extend(self.tool.options.iter().chain(options));

@@ -1,0 +1,215 @@
+//! Which capabilities PROG may have. `capabilities(7)`.
+//!
+//! A process has five sets of them. The bounding set is what a program may ever gain by being
+//! executed; permitted and effective are what the process has; inheritable and ambient are what it
+//! takes through an exec where it is not root.
+
+use pk::{Error, Result, Steps};
+use rustix::thread::{self, CapabilitySet, CapabilitySets};
+use std::str::FromStr;
+
+/// The 14 that Docker leaves a container.
+const DOCKER: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::NET_RAW)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::MKNOD)
+    .union(CapabilitySet::AUDIT_WRITE)
+    .union(CapabilitySet::SETFCAP);
+
+/// `default|none|all[,+NAME|,-NAME]...`
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    wanted: CapabilitySet,
+    /// Named with `+`: it is an error not to have them.
+    needed: CapabilitySet,
+}
+
+/// `NAME,...`, or all that are left.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Names(CapabilitySet);
+
+/// What the sets of PROG will be.
+#[derive(Clone, Copy, Debug)]
+pub struct Capabilities {
+    choice: Option<Choice>,
+    ambient: Option<CapabilitySet>,
+    /// The bounding set as it was found.
+    bounding: CapabilitySet,
+}
+
+/// A capability by its name, with or without `CAP_`, in upper or lower case.
+pub fn named(name: &str) -> Option<CapabilitySet> {
+    let name = name.to_ascii_uppercase();
+    CapabilitySet::from_name(name.strip_prefix("CAP_").unwrap_or(&name))
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split(',');
+        let wanted = match parts.next().unwrap_or_default() {
+            "default" => DOCKER,
+            "none" => CapabilitySet::empty(),
+            "all" => CapabilitySet::all(),
+            _ => return Err("does not begin with default, none or all".to_owned()),
+        };
+        let mut choice = Self { wanted, needed: CapabilitySet::empty() };
+        for part in parts {
+            let named = |name: &str| named(name).ok_or(format!("{name:?} is no capability"));
+            if let Some(name) = part.strip_prefix('+') {
+                choice.wanted |= named(name)?;
+                choice.needed |= named(name)?;
+            } else if let Some(name) = part.strip_prefix('-') {
+                choice.wanted -= named(name)?;
+                choice.needed -= named(name)?;
+            } else {
+                return Err(format!("{part:?} is neither +NAME nor -NAME"));
+            }
+        }
+        Ok(choice)
+    }
+}
+
+impl FromStr for Names {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let one = |name: &str| named(name).ok_or(format!("{name:?} is no capability"));
+        Ok(Self(text.split(',').map(one).try_fold(CapabilitySet::empty(), |all, one| {
+            Ok::<_, String>(all | one?)
+        })?))
+    }
+}
+
+impl Choice {
+    /// What Docker leaves a container.
+    pub fn docker() -> Self {
+        Self { wanted: DOCKER, needed: CapabilitySet::empty() }
+    }
+}
+
+impl Capabilities {
+    pub fn settle(choice: Option<Choice>, ambient: Option<Names>) -> Result<Self> {
+        let ambient = ambient.map(|Names(set)| set);
+        if let (Some(choice), Some(ambient)) = (choice, ambient)
+            && !choice.wanted.contains(ambient)
+        {
+            let missing = list(ambient - choice.wanted, ",");
+            return Err(Error::usage("--ambient", format!("--caps does not leave {missing}")));
+        }
+        Ok(Self { choice, ambient, bounding: bounding() })
+    }
+
+    /// Whether something is left to do that needs capabilities.
+    pub fn change(&self) -> bool {
+        self.choice.is_some() || self.ambient.is_some()
+    }
+
+    /// The bounding set that PROG will have.
+    pub fn bounding(&self) -> CapabilitySet {
+        self.choice.map_or(self.bounding, |choice| self.bounding & choice.wanted)
+    }
+
+    /// The bounding set first: dropping from it needs CAP_SETPCAP, which a change of user and the
+    /// other sets may take away.
+    pub fn add_bounding_step(&self, steps: &mut Steps) {
+        let Some(choice) = self.choice else { return };
+        let (kept, dropped) = (self.bounding & choice.wanted, self.bounding - choice.wanted);
+        if dropped.is_empty() {
+            return;
+        }
+        steps.add(
+            "no program gives back what is not in the bounding set, setuid or not",
+            format!("prctl(PR_CAPBSET_DROP, {})", list(dropped, "|")),
+            format!("setpriv --bounding-set -all{} PROG", switches(kept)),
+            move |()| {
+                let mut each = dropped.iter();
+                each.try_for_each(thread::remove_capability_from_bounding_set)
+                    .map_err(|errno| Error::from(errno).hint(no_setpcap()))
+            },
+        );
+    }
+
+    /// The other four sets, last: what went before may have needed them.
+    pub fn add_step(&self, steps: &mut Steps) {
+        if !self.change() {
+            return;
+        }
+        let Self { choice, .. } = *self;
+        let ambient = self.ambient.unwrap_or(CapabilitySet::empty());
+        let all = CapabilitySet::all();
+        let wanted = choice.map_or(all, |choice| choice.wanted) & self.bounding;
+        let needed = choice.map_or(CapabilitySet::empty(), |choice| choice.needed) | ambient;
+        let mut call = format!("capset({{permitted = effective = {}, ", list(wanted, "|"));
+        call += &format!("inheritable = {}}}), ", list(ambient, "|"));
+        call += "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)";
+        for name in ambient.iter_names().map(|(name, _)| name) {
+            call += &format!(", prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_{name})");
+        }
+        let switches = switches(ambient);
+        let shell = format!(
+            "capsh --drop=… ; setpriv --inh-caps -all{switches} --ambient-caps -all{switches} PROG"
+        );
+        steps.add("what is left to this process and, through ambient, to who is not root", call, shell, move |()| {
+            set(wanted, needed, ambient)
+        });
+    }
+}
+
+fn set(wanted: CapabilitySet, needed: CapabilitySet, ambient: CapabilitySet) -> Result<()> {
+    let now = thread::capabilities(None)?;
+    let missing = needed - now.permitted;
+    if !missing.is_empty() {
+        return Err(Error::new("capset", format!("this process does not have {}", list(missing, ", "))));
+    }
+    let left = wanted & now.permitted;
+    let sets = CapabilitySets { effective: left, permitted: left, inheritable: ambient };
+    thread::set_capabilities(None, sets)?;
+    thread::clear_ambient_capability_set()?;
+    ambient.iter().try_for_each(|one| thread::configure_capability_in_ambient_set(one, true))?;
+    Ok(())
+}
+
+/// Raises what a change of user to other than 0 left permitted but made ineffective.
+pub fn make_effective() -> rustix::io::Result<()> {
+    let now = thread::capabilities(None)?;
+    thread::set_capabilities(None, CapabilitySets { effective: now.permitted, ..now })
+}
+
+/// Whether a capability can be used now.
+pub fn is_effective(capability: CapabilitySet) -> bool {
+    thread::capabilities(None).is_ok_and(|now| now.effective.contains(capability))
+}
+
+/// The way out for who may not change what only CAP_SETPCAP may.
+pub fn no_setpcap() -> Option<String> {
+    (!is_effective(CapabilitySet::SETPCAP)).then(|| {
+        "this needs CAP_SETPCAP, which this process does not have: put pk-ns --user --map-root in front".to_owned()
+    })
+}
+
+/// The kernel's answer for a capability that it does not know is EINVAL.
+fn bounding() -> CapabilitySet {
+    let has = |&one: &CapabilitySet| thread::capability_is_in_bounding_set(one) == Ok(true);
+    CapabilitySet::all().iter().filter(has).collect()
+}
+
+/// Names for a call's text.
+fn list(set: CapabilitySet, separator: &str) -> String {
+    let names: Vec<String> = set.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
+    if names.is_empty() { "0".to_owned() } else { names.join(separator) }
+}
+
+/// As setpriv takes them.
+fn switches(set: CapabilitySet) -> String {
+    set.iter_names().map(|(name, _)| format!(",+{}", name.to_ascii_lowercase())).collect()
+}
