@@ -25,7 +25,8 @@ pub struct Tool {
     pub program: &'static str,
     /// Options without which it does nothing.
     pub options: &'static [&'static str],
-    /// An option that takes a value, how help calls the value, and one that does no harm.
+    /// An option that takes a value, how help calls the value, and one that does no harm; empty
+    /// strings where no option does.
     pub valued: [&'static str; 3],
     pub root: Root,
     /// It stays as PROG's parent; else it becomes PROG.
@@ -174,7 +175,7 @@ impl<'a> Stage<'a> {
     /// The tool's command line without PROG: the options that it needs, then those given, then ROOT.
     pub fn line(&self, options: &[&str]) -> Vec<String> {
         let mut line: Vec<&str> = vec![self.tool.program];
-        if self.tool.root == Root::None && !is_root() {
+        if self.tool.name == "pk-ns" && !is_root() {
             line.extend(["--user", "--map-root"]);
         }
         line.extend(self.tool.options.iter().chain(options));
