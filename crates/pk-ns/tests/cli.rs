@@ -10,6 +10,8 @@ mod join;
 mod namespaces;
 #[path = "cli/parent.rs"]
 mod parent;
+#[path = "../../pk/tests/contract/running.rs"]
+mod running;
 
 use contract::{Root, Tool, is_root, run};
 use std::process::Command;

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// The tools that take a PROG. They are told the mode through the environment, and explain
 /// themselves where another PROG would not be run.
-const LINKS: [&str; 5] = ["pk-cgroup", "pk-ns", "pk-mounts", "pk-chroot-exec", "pk-privs"];
+const LINKS: [&str; 6] =
+    ["pk-cgroup", "pk-ns", "pk-mounts", "pk-chroot-exec", "pk-privs", "pk-init"];
 
 /// Where PROG is looked for when there is no PATH: what `execvp(3)` takes.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";

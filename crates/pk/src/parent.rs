@@ -2,16 +2,15 @@
 //! ends with its status, and takes it along if it is killed itself.
 
 use crate::{Attempt, Error, Result, sys};
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid};
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use nix::unistd::{ForkResult, Pid, getpgid, getpgrp, getsid};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 
 /// Which side of a fork this is.
@@ -20,13 +19,15 @@ pub(crate) enum Fork {
     Parent(Child),
 }
 
-/// A child that is being waited for.
-pub(crate) struct Child {
+/// A child that goes on with the chain, for the process that stays as its parent.
+pub struct Child {
     pid: Pid,
     signals: SignalFd,
     /// `/proc/PID/status` of a child that is an init. Opened at the start, because the child may
     /// take this process along into a root where `/proc` shows something else.
     status: Option<File>,
+    /// The signal for which an init was killed that would have discarded it.
+    killed_for: Option<i32>,
 }
 
 /// Forks; the child is killed when this process is.
@@ -54,6 +55,7 @@ pub(crate) fn fork(child_is_init: bool) -> Result<Fork> {
             pid: child,
             signals: SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC)?,
             status: File::open(format!("/proc/{child}/status")).ok().filter(|_| child_is_init),
+            killed_for: None,
         })),
     }
 }
@@ -80,72 +82,140 @@ pub fn keep_parent_death_signal<T>(change: impl FnOnce() -> Result<T>) -> Result
     Ok(changed)
 }
 
+/// What a parent is told, one thing at a time.
+pub enum News {
+    /// The child has ended with this status, 128+n where signal n killed it.
+    Ended(u8),
+    /// The child was stopped.
+    Stopped,
+    /// Somebody sent this process a signal.
+    Signal(Received),
+}
+
+/// A signal, and whether it came from the kernel, which sends a terminal's to a whole group.
+#[derive(Clone, Copy)]
+pub struct Received {
+    /// The number, which may be a real-time signal's.
+    pub number: i32,
+    from_kernel: bool,
+}
+
 impl Child {
     /// Waits for the child to end; its status, or 128+n where signal n killed it.
-    pub(crate) fn wait(self) -> Result<u8> {
-        let mut killed_for = None;
+    pub(crate) fn wait(mut self) -> Result<u8> {
+        loop {
+            match self.news()? {
+                News::Ended(status) => return Ok(status),
+                // A job that is stopped is stopped as a whole, so that the shell sees it.
+                News::Stopped => raise(Signal::SIGSTOP)?,
+                News::Signal(signal) => self.forward(signal)?,
+            }
+        }
+    }
+
+    /// Waits for news. A caller that has other things to wait for polls the descriptor first.
+    pub fn news(&mut self) -> Result<News> {
         loop {
             let Some(info) = self.signals.read_signal().attempt("read(signalfd)")? else {
                 continue;
             };
             let number = info.ssi_signo.cast_signed();
             if number != Signal::SIGCHLD as i32 {
-                // The terminal has sent its signals to the child as well.
-                let from_terminal = info.ssi_code == libc::SI_KERNEL;
-                if self.would_discard(number) {
-                    killed_for = Some(number);
-                    sys::kill(self.pid, Signal::SIGKILL as i32)?;
-                } else if !from_terminal {
-                    sys::kill(self.pid, number)?;
-                }
-                continue;
+                let from_kernel = info.ssi_code == libc::SI_KERNEL;
+                return Ok(News::Signal(Received { number, from_kernel }));
             }
-            match waitpid(self.pid, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
-                Ok(WaitStatus::Exited(_, status)) => return Ok(status.to_le_bytes()[0]),
-                Ok(WaitStatus::Signaled(_, signal, _)) => {
-                    let number = killed_for.unwrap_or(signal as i32);
-                    return Ok(128 + number.to_le_bytes()[0]);
-                }
-                // A job that is stopped is stopped as a whole, so that the shell sees it.
-                Ok(WaitStatus::Stopped(..)) => raise(Signal::SIGSTOP)?,
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Error::from(errno).attempting("waitpid(child)")),
+            if let Some(news) = self.reap()? {
+                return Ok(news);
             }
         }
     }
 
-    /// Whether the child is an init that would discard this signal although any other process
-    /// would die of it. The kernel spares PID 1 the default actions (`pid_namespaces(7)`), so that
-    /// `timeout 5 pk-ns --pid sleep 60` or a Ctrl-C would have no effect.
-    fn would_discard(&self, signal: i32) -> bool {
-        let deadly = !NOT_DEADLY.iter().any(|&spared| spared as i32 == signal);
+    /// Takes every child that has ended: orphans come to an init and to a subreaper, and one
+    /// SIGCHLD may stand for many of them.
+    fn reap(&mut self) -> Result<Option<News>> {
+        let mut news = None;
+        loop {
+            let ended = match waitpid(None, WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+                Ok(Some((pid, status))) if pid.as_raw_pid() == self.pid.as_raw() => status,
+                Ok(Some(_)) | Err(Errno::INTR) => continue,
+                Ok(None) => return Ok(news),
+                Err(errno) => return Err(Error::from(errno).attempting("waitpid(-1)")),
+            };
+            match (ended.exit_status(), ended.terminating_signal()) {
+                (Some(status), _) => return Ok(Some(News::Ended(status.to_le_bytes()[0]))),
+                (_, Some(signal)) => {
+                    let number = self.killed_for.unwrap_or(signal);
+                    return Ok(Some(News::Ended(128 + number.to_le_bytes()[0])));
+                }
+                _ => news = Some(News::Stopped),
+            }
+        }
+    }
+
+    /// Passes a signal on to the child, or does what it would have done.
+    pub fn forward(&mut self, signal: Received) -> Result<()> {
+        let Received { number, from_kernel } = signal;
+        let number = match self.stand_in(number) {
+            Some(stand_in) => {
+                if stand_in == Signal::SIGKILL {
+                    self.killed_for = Some(number);
+                }
+                stand_in as i32
+            }
+            // The terminal has sent its signals to the child as well, if it is in our group.
+            None if from_kernel && getpgid(Some(self.pid)) == Ok(getpgrp()) => return Ok(()),
+            None => number,
+        };
+        match sys::kill(self.pid, number) {
+            // A setuid program may be out of reach; that is nothing to end for.
+            Ok(()) | Err(nix::Error::EPERM) => Ok(()),
+            Err(errno) => Err(errno).attempt(format_args!("kill({}, {number})", self.pid)),
+        }
+    }
+
+    /// What has to be sent instead of a signal that the child, an init, would discard although any
+    /// other process would die or stop of it. The kernel spares PID 1 the default actions, except
+    /// for these two when they come from outside (`pid_namespaces(7)`): without a stand-in,
+    /// `timeout 5 pk-ns --pid sleep 60`, Ctrl-C and Ctrl-Z would have no effect.
+    fn stand_in(&self, signal: i32) -> Option<Signal> {
         let mut text = [0; 4096];
-        let length = self.status.as_ref().and_then(|status| status.read_at(&mut text, 0).ok());
-        deadly && length.is_some_and(|length| has_default_action(&text[..length], signal))
+        let length = self.status.as_ref()?.read_at(&mut text, 0).ok()?;
+        let is_one_of = |signals: &[Signal]| signals.iter().any(|&one| one as i32 == signal);
+        let text = &text[..length];
+        if is_one_of(&STOPPING) {
+            // An init that blocks them, to read all signals from a descriptor, cannot stop either.
+            // Nobody would continue an orphaned group: `setpgid(2)`, as the kernel does.
+            let orphaned = getsid(None) == Ok(getpgrp());
+            let stops = !orphaned && is_unset(text, &["SigIgn", "SigCgt"], signal);
+            return stops.then_some(Signal::SIGSTOP);
+        }
+        let dies = !is_one_of(&HARMLESS) && is_unset(text, &["SigBlk", "SigIgn", "SigCgt"], signal);
+        dies.then_some(Signal::SIGKILL)
     }
 }
 
-/// Signals whose default action is not to end the process. `signal(7)`.
-const NOT_DEADLY: [Signal; 8] = [
-    Signal::SIGCHLD,
-    Signal::SIGCONT,
-    Signal::SIGURG,
-    Signal::SIGWINCH,
-    Signal::SIGSTOP,
-    Signal::SIGTSTP,
-    Signal::SIGTTIN,
-    Signal::SIGTTOU,
-];
+impl AsFd for Child {
+    /// Readable when there is news.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
+}
 
-/// Whether a process neither blocks, ignores nor catches a signal, by its `/proc/PID/status`.
-fn has_default_action(status: &[u8], signal: i32) -> bool {
-    let mask = |line: &[u8]| {
-        let mut name = [b"SigBlk:\t", b"SigIgn:\t", b"SigCgt:\t"].into_iter();
-        let hex = name.find_map(|name| line.strip_prefix(name))?;
-        u64::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()
+/// Signals whose default action is to stop the process, but for SIGSTOP. `signal(7)`.
+const STOPPING: [Signal; 3] = [Signal::SIGTSTP, Signal::SIGTTIN, Signal::SIGTTOU];
+
+/// Signals whose default action is neither to end the process nor to stop it. `signal(7)`.
+const HARMLESS: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGCONT, Signal::SIGURG, Signal::SIGWINCH];
+
+/// Whether a signal is in none of these masks of a `/proc/PID/status`.
+fn is_unset(status: &[u8], masks: &[&str], signal: i32) -> bool {
+    let mask = |name: &&str| {
+        let line = status
+            .split(|&byte| byte == b'\n')
+            .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":\t"));
+        u64::from_str_radix(std::str::from_utf8(line?).ok()?, 16).ok()
     };
-    let masks: Vec<u64> = status.split(|&byte| byte == b'\n').filter_map(mask).collect();
-    masks.len() == 3 && masks.iter().all(|mask| mask >> (signal - 1) & 1 == 0)
+    masks.iter().all(|name| mask(name).is_some_and(|mask| mask >> (signal - 1) & 1 == 0))
 }
 
 #[cfg(test)]
@@ -156,10 +226,12 @@ mod tests {
     fn a_signal_has_its_default_action_if_nothing_is_said_of_it() {
         let status = b"Name:\tsh\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000000002\n\
             SigCgt:\t0000000000004000\nCapInh:\t0\n";
+        let all = ["SigBlk", "SigIgn", "SigCgt"];
         let expected = [(1, false), (2, false), (15, false), (3, true), (64, true)];
-        for (signal, default) in expected {
-            assert_eq!(has_default_action(status, signal), default, "{signal}");
+        for (signal, unset) in expected {
+            assert_eq!(is_unset(status, &all, signal), unset, "{signal}");
         }
-        assert!(!has_default_action(b"Name:\tsh\n", 3), "nothing is known");
+        assert!(is_unset(status, &all[1..], 1), "it is only blocked");
+        assert!(!is_unset(b"Name:\tsh\n", &all, 3), "nothing is known");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::contract::{is_root, run};
 use crate::namespaces::{KINDS, differing, of_process, show_own};
-use crate::parent::Running;
+use crate::parent::start;
 use crate::{TOOL, output};
 use std::process::Command;
 
@@ -14,7 +14,7 @@ fn join(pid: &str, options: &[&str]) -> Command {
 
 #[test]
 fn all_namespaces_of_a_process_are_entered() {
-    let target = Running::start(&["--all"], "exec cat");
+    let target = start(&["--all"], "exec cat");
     let theirs = of_process(&target.prog);
     let ours = of_process("self");
     assert_eq!(differing(&ours, &theirs).len(), KINDS.len());
@@ -31,7 +31,7 @@ fn all_namespaces_of_a_process_are_entered() {
 
 #[test]
 fn the_status_is_that_of_prog_inside() {
-    let target = Running::start(&["--all"], "exec cat");
+    let target = start(&["--all"], "exec cat");
     for (script, status) in [("exit 42", 42), ("kill -KILL $$", 137), ("exit 0", 0)] {
         let outcome = run(join(&target.prog, &["--all", "sh", "-c"]).arg(script));
         assert_eq!(outcome, (status, String::new(), String::new()), "{script}");

@@ -25,7 +25,8 @@ pub struct Tool {
     pub program: &'static str,
     /// Options without which it does nothing.
     pub options: &'static [&'static str],
-    /// An option that takes a value, how help calls the value, and one that does no harm.
+    /// An option that takes a value, how help calls the value, and one that does no harm; empty
+    /// strings where no option does.
     pub valued: [&'static str; 3],
     pub root: Root,
     /// It stays as PROG's parent; else it becomes PROG.
