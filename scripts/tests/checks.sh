@@ -25,8 +25,8 @@ holds() { if grep -qE -- "$3" <<< "$2"; then ok "$1"; else fail "$1" "wanted: $3
 # status COMMAND...: runs it, and leaves its output in $out, its errors in $err, its status in $rc.
 status() { rc=0; out=$("$@" 2> err < /dev/null) || rc=$?; err=$(< err); }
 
-# rootfs: unpacks the demo's image, once.
-rootfs() { [ -d rootfs ] || pk-unpack "$("$here/make-image" -o "$work/image.tar")" rootfs > digest; }
+# rootfs: unpacks the demo's image, once. $PK_IMAGE is one that was made already.
+rootfs() { [ -d rootfs ] || pk-unpack "${PK_IMAGE:-$("$here/make-image" -o "$work/image.tar")}" rootfs > digest; }
 
 # An ordinary user stands on a user namespace, which owns the others.
 if [ "$root" = yes ]; then ground=(); else ground=(--user --map-root); fi

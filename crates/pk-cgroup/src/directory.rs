@@ -1,7 +1,7 @@
 //! What can be done to a group through its directory: killing, freezing and removing it.
 
 use pk::{Attempt, Error, Result};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Access, Mode, OFlags, access, open};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,17 @@ pub fn write(file: &Path, value: &str) -> Result<()> {
     let descriptor = open(file, flags, Mode::empty()).attempt(call)?;
     rustix::io::write(descriptor, value.as_bytes()).attempt(call)?;
     Ok(())
+}
+
+/// A group and those above it, up to the mount point: above that, no directory is a group.
+pub fn lineage(group: &Path) -> impl Iterator<Item = PathBuf> {
+    let is_group = |group: &&Path| group.join("cgroup.procs").exists();
+    group.ancestors().take_while(is_group).map(Path::to_owned)
+}
+
+/// Whether this process may write to a file, or make a group in a group.
+pub fn is_writable(path: &Path) -> bool {
+    access(path, Access::WRITE_OK).is_ok()
 }
 
 /// The processes of a group itself, as far as they can be seen: one of another PID namespace is

@@ -34,7 +34,7 @@ pub fn enter(place: &Place, limits: &Limits, prog: Prog) -> Result<Steps<State>>
             "what PROG and its children use counts for the group from here on",
             format!("write({file:?}, \"0\")"),
             format!("echo $$ > {}", file.display()),
-            move |state| state.group.enter(&part),
+            move |state| state.group.enter(&part.directory, &part.delegation),
         );
     }
     steps.exec(prog);
@@ -67,7 +67,7 @@ fn make(steps: &mut Steps<State>, part: &Part, is_anonymous: bool) {
             move |_| group::hand_on(&file, &value),
         );
     }
-    let directory = part.directory.clone();
+    let (directory, delegation) = (part.directory.clone(), part.delegation.clone());
     let call = format!("mkdir({directory:?}, 0755)");
     let shown = directory.display();
     if is_anonymous {
@@ -75,14 +75,14 @@ fn make(steps: &mut Steps<State>, part: &Part, is_anonymous: bool) {
             "a group of PROG's own, locked for as long as this process lives",
             call,
             format!("mkdir {shown}; exec 9< {shown}; flock 9"),
-            move |state| state.group.make_locked(&directory),
+            move |state| state.group.make_locked(&directory, &delegation),
         );
     } else {
         steps.add(
             "the named group; it may be there already",
             call,
             format!("mkdir -p {shown}"),
-            move |state| state.group.make_or_join(&directory),
+            move |state| state.group.make_or_join(&directory, &delegation),
         );
     }
 }

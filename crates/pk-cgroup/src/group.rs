@@ -1,14 +1,14 @@
 //! A group while it is made. Either all of it comes to be, or what was done is undone.
 
+use crate::delegation::{Delegation, why_full_of_processes};
 use crate::directory::{self, PATIENCE};
 use crate::limits::Setting;
 use crate::name::ANONYMOUS;
-use crate::placement::Part;
 use pk::{Attempt, Error, Result};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, mkdir, open, stat};
 use rustix::io::Errno;
-use rustix::process::{Pid, getpid, getuid};
+use rustix::process::{Pid, getpid};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,18 +34,18 @@ impl Default for Group {
 
 impl Group {
     /// Makes the directory of a named group, or finds it there.
-    pub fn make_or_join(&mut self, directory: &Path) -> Result<()> {
+    pub fn make_or_join(&mut self, directory: &Path, delegation: &Delegation) -> Result<()> {
         match mkdir(directory, Mode::from_raw_mode(0o755)) {
             Ok(()) => self.made.push(directory.to_owned()),
             Err(Errno::EXIST) if directory.is_dir() => {}
-            Err(errno) => return Err(not_made(directory, errno)),
+            Err(errno) => return Err(not_made(directory, errno, delegation)),
         }
         Ok(())
     }
 
     /// Makes the directory of an anonymous group and locks it. Between the two, another run may
     /// take it for one that was left behind, and remove it: then it is made again.
-    pub fn make_locked(&mut self, directory: &Path) -> Result<()> {
+    pub fn make_locked(&mut self, directory: &Path, delegation: &Delegation) -> Result<()> {
         const TRIES: usize = 5000;
         self.made.push(directory.to_owned());
         for _ in 0..TRIES {
@@ -53,7 +53,7 @@ impl Group {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => {
                     self.made.pop();
-                    return Err(not_made(directory, errno));
+                    return Err(not_made(directory, errno, delegation));
                 }
             }
             if let Some(lock) = lock(directory)? {
@@ -82,15 +82,14 @@ impl Group {
         }
     }
 
-    /// Moves this process into the group.
-    pub fn enter(&mut self, part: &Part) -> Result<()> {
+    /// Moves this process into a group.
+    pub fn enter(&mut self, directory: &Path, delegation: &Delegation) -> Result<()> {
         // "0" is the writing process itself, in whichever PID namespace (cgroup_procs_write).
-        directory::write(&part.directory.join("cgroup.procs"), "0").map_err(|error| {
-            let kind = std::fs::read_to_string(part.directory.join("cgroup.type"));
-            let kind = kind.ok().filter(|kind| kind.trim() != "domain");
-            error.hint(kind.map(|kind| format!("its cgroup.type is {:?}", kind.trim())))
+        directory::write(&directory.join("cgroup.procs"), "0").map_err(|error| {
+            let why = delegation.why_not_entered(directory, &error);
+            error.hint(why)
         })?;
-        self.left.extend(part.own.clone());
+        self.left.extend(delegation.own.clone());
         Ok(())
     }
 
@@ -160,16 +159,10 @@ fn is_missing(error: &Error) -> bool {
     error.errno().is_some_and(|errno| errno as i32 == Errno::NOENT.raw_os_error())
 }
 
-fn not_made(directory: &Path, errno: Errno) -> Error {
+fn not_made(directory: &Path, errno: Errno, delegation: &Delegation) -> Error {
     let error = Error::from(errno).attempting(format_args!("mkdir({directory:?})"));
-    let parent = directory.parent().and_then(|parent| Some((parent, stat(parent).ok()?)));
-    match parent {
-        Some((parent, found)) if matches!(errno, Errno::ACCESS | Errno::PERM) => {
-            let (owner, mine) = (found.st_uid, getuid().as_raw());
-            error.hint(format!("{parent:?} belongs to user {owner}, and this is user {mine}"))
-        }
-        _ => error,
-    }
+    let why = delegation.why_not_made(directory, &error);
+    error.hint(why)
 }
 
 /// The cause of a refused limit, as far as the group above shows it.
@@ -191,11 +184,11 @@ pub fn hand_on(file: &Path, value: &str) -> Result<()> {
     let held = group.map_or(Ok(Vec::new()), directory::processes)?.len();
     if held > 0 {
         let reason = format!("the group holds {held} processes itself");
-        let hint = "such a group cannot hand controllers on (cgroups(7), \"no internal processes\"); \
-            --parent GROUP names another";
-        return Err(
-            Error::new(format_args!("write({file:?}, {value:?})"), reason).hint(hint.to_owned())
-        );
+        let error = Error::new(format_args!("write({file:?}, {value:?})"), reason);
+        return Err(error.hint(group.and_then(why_full_of_processes)));
     }
-    directory::write(file, value)
+    directory::write(file, value).map_err(|error| {
+        let why = Delegation::why_not_handed_on(file, value, &error);
+        error.hint(why)
+    })
 }

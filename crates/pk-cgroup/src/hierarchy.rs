@@ -58,16 +58,18 @@ pub struct Hierarchy {
     pub controllers: Vec<String>,
     /// Where it is mounted: the topmost group that can be seen.
     pub point: PathBuf,
-    /// The directory of the group that this process is in. `None` where the mount does not show
-    /// it, as in a new cgroup namespace that did not mount its hierarchies again.
+    /// The directory of the group that the process is in, usually this one. `None` where the mount
+    /// does not show it, as in a new cgroup namespace that did not mount its hierarchies again.
     pub own: Option<PathBuf>,
 }
 
 impl Hierarchy {
-    /// The hierarchies that this process can reach.
+    /// The hierarchies that this process can reach and that serve to limit, freeze or kill.
     pub fn find() -> Result<Vec<Self>> {
         let read = |path| std::fs::read(path).attempt(format_args!("open({path:?})"));
         let mut found = parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
+        // One named by `name=` has no controller and is its maker's alone (systemd's).
+        found.retain(|one| one.version == Version::V2 || !one.controllers.is_empty());
         for hierarchy in found.iter_mut().filter(|hierarchy| hierarchy.version == Version::V2) {
             hierarchy.controllers = words(&hierarchy.point.join("cgroup.controllers"))?;
         }
@@ -99,8 +101,8 @@ struct Mount<'a> {
     options: Vec<&'a [u8]>,
 }
 
-/// The hierarchies of a `/proc/self/mountinfo` and a `/proc/self/cgroup`; those of v2 without
-/// their controllers, which are not told there.
+/// The hierarchies of a `/proc/self/mountinfo` and a process's `/proc/PID/cgroup`, as far as they
+/// are mounted; those of v2 without their controllers, which are not told there.
 pub fn parse(mountinfo: &[u8], membership: &[u8]) -> Vec<Hierarchy> {
     let mounts: Vec<Mount> = lines(mountinfo).filter_map(parse_mount).collect();
     let visible = |mount: &&Mount| !is_hidden(mount, &mounts);
@@ -126,7 +128,6 @@ pub fn parse(mountinfo: &[u8], membership: &[u8]) -> Vec<Hierarchy> {
         let Some(mount) = mounts.iter().filter(shows_it).filter(visible).min_by_key(worth) else {
             continue;
         };
-        // A hierarchy named by `name=` has no controller and is its maker's alone (systemd's).
         let controllers = names.into_iter().filter(|name| !name.starts_with(b"name="));
         found.push(Hierarchy {
             version,
@@ -135,11 +136,11 @@ pub fn parse(mountinfo: &[u8], membership: &[u8]) -> Vec<Hierarchy> {
             own: below(mount).map(|group| mount.point.join(group).components().collect()),
         });
     }
-    found.retain(|hierarchy| hierarchy.version == Version::V2 || !hierarchy.controllers.is_empty());
     found
 }
 
-fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The lines of a file of the kernel's.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty())
 }
 

@@ -1,15 +1,18 @@
 //! pk-cgroup [LIMIT...] PROG [ARG...]: enters a control group with limits, then becomes PROG.
+//! pk-cgroup --join PID PROG [ARG...]: the same in the groups of a running process.
 //! pk-cgroup --name NAME --stat|--kill|--freeze|--thaw|--remove: does it to a named group.
 //!
 //! Without a name the group is PROG's alone: this process stays outside as PROG's parent, kills
 //! what PROG leaves behind and removes the group. With one the group is kept.
 #![cfg_attr(not(test), no_main)]
 
+mod delegation;
 mod device;
 mod directory;
 mod enter;
 mod group;
 mod hierarchy;
+mod join;
 mod limits;
 mod manage;
 mod name;
@@ -20,6 +23,7 @@ mod stat;
 use argh::{ArgsInfo, FromArgs};
 use enter::enter;
 use group::Group;
+use join::join;
 use limits::Limits;
 use manage::{Verb, manage};
 use name::{GroupPath, Name};
@@ -30,7 +34,7 @@ use std::ffi::OsString;
 const TOOL: pk::Tool = pk::Tool {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),
-    operands: "PROG [ARG...]\n       pk-cgroup --name NAME --stat|--kill|--freeze|--thaw|--remove",
+    operands: "PROG [ARG...]\n       pk-cgroup --join PID PROG [ARG...]\n       pk-cgroup --name NAME --stat|--kill|--freeze|--thaw|--remove",
     kind: pk::Kind::Chain,
     notes: "SIZE is a number with b, k, m, g or t, powers of 1024. SIZE, NUMBER and COUNT may be max.",
 };
@@ -76,6 +80,10 @@ struct Options {
     #[argh(option, arg_name = "GROUP")]
     parent: Option<GroupPath>,
 
+    /// enter the groups of process PID instead of making one   (docker: exec)
+    #[argh(option, arg_name = "PID")]
+    join: Option<i32>,
+
     /// print usage and limits of the named group as JSON   (docker stats)
     #[argh(switch)]
     stat: bool,
@@ -107,13 +115,8 @@ struct State {
 pk::main!(TOOL, steps);
 
 fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<State>> {
-    let verb = Verb::choose(&[
-        (options.stat, Verb::Stat),
-        (options.kill, Verb::Kill),
-        (options.freeze, Verb::Freeze),
-        (options.thaw, Verb::Thaw),
-        (options.remove, Verb::Remove),
-    ])?;
+    let Options { stat, kill, freeze, thaw, remove, .. } = options;
+    let verb = Verb::choose([stat, kill, freeze, thaw, remove])?;
     let limits = Limits {
         memory: options.memory,
         memory_swap: options.memory_swap,
@@ -124,6 +127,14 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<State>> {
         io_max: options.io_max,
     };
     limits.check()?;
+    if let Some(pid) = options.join {
+        let limit = limits.needs().first().map(|&(_, limit)| limit);
+        let place = options.name.map(|_| "--name").or(options.parent.map(|_| "--parent"));
+        if let Some(other) = place.or(verb.map(Verb::option)).or(limit) {
+            return Err(Error::usage(other, "--join takes the groups as they are"));
+        }
+        return join(pid, Prog::find(operands)?);
+    }
     let Some(verb) = verb else {
         let prog = Prog::find(operands)?;
         let name = options.name.map_or_else(Name::anonymous, Ok)?;

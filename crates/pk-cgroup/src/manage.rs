@@ -19,9 +19,12 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// The one that is asked for, if any.
-    pub fn choose(asked: &[(bool, Self)]) -> Result<Option<Self>> {
-        let mut verbs = asked.iter().filter(|(is_asked, _)| *is_asked).map(|&(_, verb)| verb);
+    const ALL: [Self; 5] = [Self::Stat, Self::Kill, Self::Freeze, Self::Thaw, Self::Remove];
+
+    /// The one that is asked for, if any; `asked` is in the order of [`Self::ALL`].
+    pub fn choose(asked: [bool; 5]) -> Result<Option<Self>> {
+        let verbs = Self::ALL.into_iter().zip(asked);
+        let mut verbs = verbs.filter_map(|(verb, is_asked)| is_asked.then_some(verb));
         let first = verbs.next();
         match (first, verbs.next()) {
             (Some(first), Some(second)) => {

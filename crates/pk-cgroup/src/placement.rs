@@ -9,12 +9,12 @@
 //!
 //! Only reads: `--explain` shows what is decided here.
 
-use crate::directory;
+use crate::delegation::Delegation;
+use crate::directory::{self, is_writable, lineage};
 use crate::hierarchy::{Controller, Hierarchy, Version, words};
 use crate::limits::{Limits, Setting};
 use crate::name::{GroupPath, Name};
 use pk::{Attempt, Error, Result};
-use rustix::fs::{Access, access};
 use std::path::{Path, PathBuf};
 
 /// The group as asked for.
@@ -27,8 +27,8 @@ pub struct Place {
 #[derive(Debug)]
 pub struct Part {
     pub directory: PathBuf,
-    /// Where this process comes from, if that can be seen.
-    pub own: Option<PathBuf>,
+    /// What the kernel's refusals are explained by.
+    pub delegation: Delegation,
     /// What is written to which `cgroup.subtree_control`, so that the group gets its controllers.
     pub hand_on: Vec<(PathBuf, String)>,
     pub settings: Vec<Setting>,
@@ -106,7 +106,7 @@ impl Place {
         let directory = parent.join(self.name.as_str());
         let hand_on = match hierarchy.version {
             Version::V1 => Vec::new(),
-            Version::V2 => hand_on(&hierarchy.point, &parent, wanted)?,
+            Version::V2 => hand_on(&parent, wanted)?,
         };
         let mut settings = Vec::new();
         if hierarchy.version == Version::V1 && hierarchy.has(Controller::Cpuset) {
@@ -116,7 +116,12 @@ impl Place {
             let is_new = !directory.is_dir();
             settings.extend(limits.settings(controller, hierarchy.version, is_new)?);
         }
-        Ok(Part { directory, own: hierarchy.own.clone(), hand_on, settings })
+        let names = match hierarchy.version {
+            Version::V1 => Vec::new(),
+            Version::V2 => wanted.iter().map(|one| one.name(Version::V2)).collect(),
+        };
+        let delegation = Delegation::new(hierarchy.own.clone(), names);
+        Ok(Part { directory, delegation, hand_on, settings })
     }
 
     /// The group below which this one is made.
@@ -129,8 +134,7 @@ impl Place {
         if let Name::Given(_) = self.name {
             // From the top down: the first one that may be written to.
             let own = hierarchy.own.as_ref().unwrap_or(&hierarchy.point);
-            let lineage = lineage(&hierarchy.point, own);
-            let topmost = lineage.into_iter().rev().find(|group| is_writable(group));
+            let topmost = lineage(own).filter(|group| is_writable(group)).last();
             return Ok(topmost.unwrap_or_else(|| hierarchy.point.clone()));
         }
         let Some(own) = &hierarchy.own else {
@@ -144,8 +148,7 @@ impl Place {
         }
         // The nearest that can hold it and may be written to; else the nearest that can, whose
         // error says what is not permitted; else our own, whose error says why.
-        let mut able = lineage(&hierarchy.point, own);
-        able.retain(|group| can_hold(group, wanted));
+        let able: Vec<PathBuf> = lineage(own).filter(|group| can_hold(group, wanted)).collect();
         let permitted = able.iter().find(|group| is_writable(group)).or(able.first());
         Ok(permitted.unwrap_or(own).clone())
     }
@@ -169,16 +172,6 @@ fn is_used(hierarchy: &Hierarchy, home: &Hierarchy) -> bool {
     std::ptr::eq(hierarchy, home) || Controller::ALL.iter().any(|&one| hierarchy.has(one))
 }
 
-/// A group and those above it, up to the mount point.
-fn lineage(point: &Path, group: &Path) -> Vec<PathBuf> {
-    let above = group.ancestors().take_while(|ancestor| ancestor.starts_with(point));
-    above.map(Path::to_owned).collect()
-}
-
-fn is_writable(group: &Path) -> bool {
-    access(group, Access::WRITE_OK).is_ok()
-}
-
 /// Whether a group with these controllers can be made below this one of v2: it has them itself,
 /// and if it has to hand them on it holds no processes or is the root, which is exempt. The root
 /// alone has no `cgroup.type`; any other must be a plain domain, not part of a threaded subtree.
@@ -193,9 +186,10 @@ fn can_hold(group: &Path, wanted: &[Controller]) -> bool {
 
 /// What has to be written from the mount point down so that a group below `parent` has the
 /// controllers. They stay handed on: to take them back would lift the limits of other groups.
-fn hand_on(point: &Path, parent: &Path, wanted: &[Controller]) -> Result<Vec<(PathBuf, String)>> {
+fn hand_on(parent: &Path, wanted: &[Controller]) -> Result<Vec<(PathBuf, String)>> {
+    let groups: Vec<PathBuf> = lineage(parent).collect();
     let mut writes = Vec::new();
-    for group in lineage(point, parent).into_iter().rev().filter(|_| !wanted.is_empty()) {
+    for group in groups.iter().rev().filter(|_| !wanted.is_empty()) {
         let file = group.join("cgroup.subtree_control");
         let on = words(&file)?;
         let names = wanted.iter().map(|controller| controller.name(Version::V2));

@@ -64,7 +64,7 @@ pub fn add_masks(paths: Vec<String>, links: Links, root: &str, steps: &mut Steps
             let mut covers = Covers { null: None, nothing: None };
             for path in &paths {
                 let Some(on) = root.find(path, links)? else { continue };
-                attach(covers.copy(is_directory(&on)?)?, on)?;
+                covers.attach(on)?;
             }
             Ok::<_, pk::Error>(())
         },
@@ -78,19 +78,24 @@ struct Covers {
 }
 
 impl Covers {
-    fn copy(&mut self, directory: bool) -> Result<OwnedFd> {
-        let (cover, make): (_, fn() -> Result<OwnedFd>) = if directory {
-            (&mut self.nothing, || {
-                let flags = NOTHING_BUT_FILES | MountAttrFlags::MOUNT_ATTR_RDONLY;
-                Filesystem::new("tmpfs", "size=0,nr_inodes=1,mode=755", flags).create()
-            })
-        } else {
-            (&mut self.null, open_null)
-        };
-        if cover.is_none() {
-            *cover = Some(make()?);
+    fn attach(&mut self, on: OwnedFd) -> Result<()> {
+        if !is_directory(&on)? {
+            let null = match self.null.take() {
+                Some(null) => null,
+                None => open_null()?,
+            };
+            return attach(clone_tree(self.null.insert(null), false)?, on);
         }
-        clone_tree(cover.as_ref().expect("just made"), false)
+        // The first one is attached itself: before Linux 6.15 a mount that is attached nowhere
+        // cannot be copied (open_tree(2), EINVAL).
+        if let Some(attached) = &self.nothing {
+            return attach(clone_tree(attached, false)?, on);
+        }
+        let flags = NOTHING_BUT_FILES | MountAttrFlags::MOUNT_ATTR_RDONLY;
+        let nothing = Filesystem::new("tmpfs", "size=0,nr_inodes=1,mode=755", flags).create()?;
+        attach(&nothing, on)?;
+        self.nothing = Some(nothing);
+        Ok(())
     }
 }
 

@@ -42,6 +42,7 @@ fn machines_of_each_kind() {
                 "/sys/fs/cgroup/cpu,cpuacct",
                 Some("/sys/fs/cgroup/cpu,cpuacct"),
             ),
+            (V1, &[], "/sys/fs/cgroup/systemd", Some("/sys/fs/cgroup/systemd/a/b")),
         ],
     );
     check(
