@@ -37,7 +37,7 @@ impl Running {
     }
 
     /// Waits for PROG to say this.
-    fn expect(&self, expected: &str) {
+    pub fn expect(&self, expected: &str) {
         assert_eq!(self.lines.recv_timeout(PATIENCE).as_deref(), Ok(expected));
     }
 
