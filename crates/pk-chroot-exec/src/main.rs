@@ -14,9 +14,9 @@ mod user;
 use argh::{ArgsInfo, FromArgs};
 use config::ImageConfig;
 use environment::Environment;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
-use nix::unistd::{chdir, chroot, geteuid};
+use nix::unistd::{chdir, chroot, fchdir, geteuid};
 use pk::{Attempt, Error, Prog, Result, Steps, quote};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -113,15 +113,19 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps> {
                 entered.map_err(|errno| Error::from(errno).hint(pk::not_root(Some(errno))))
             },
         );
+    } else if pivot::is_root(&root)? {
+        if directory.is_none() {
+            pivot::add_stay(&mut steps);
+        }
     } else {
         pivot::add_steps(root, &shown, &mut steps)?;
     }
     if let Some(directory) = directory {
         steps.add(
-            "after the switch, so that it lies inside",
-            format!("chdir({directory:?})"),
+            "after the switch, so that it lies inside; not by /proc/self/fd, which leads outside",
+            format!("fchdir(openat2({directory:?}, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS))"),
             format!("cd {}", quote(&directory)),
-            move |()| chdir(&directory),
+            move |()| change_directory(&directory),
         );
     }
     descriptors::add_close(options.keep_fd, &mut steps);
@@ -133,4 +137,13 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps> {
     }
     steps.exec(prog.with_environment(environment.into_variables()));
     Ok(steps)
+}
+
+/// A working directory that an image names may not be one of our descriptors (CVE-2024-21626).
+fn change_directory(directory: &Path) -> Result<()> {
+    let how = OpenHow::new()
+        .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let root = open("/", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+    Ok(fchdir(openat2(root, directory, how)?)?)
 }

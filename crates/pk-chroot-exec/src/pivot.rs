@@ -10,6 +10,35 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
+/// Whether a directory is the root of this process already, as it is after `pk-ns --join`.
+pub fn is_root(directory: &OwnedFd) -> Result<bool> {
+    let status = |directory, path| statx(directory, path, AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+    let (root, given) = (status(CWD, "/").attempt("statx(\"/\")")?, status(directory.as_fd(), "")?);
+    Ok((root.stx_ino, root.stx_mnt_id) == (given.stx_ino, given.stx_mnt_id))
+}
+
+/// There is nothing to switch. The working directory stays, if it is in ROOT at all: one that was
+/// left outside is a way out (CVE-2024-21626).
+pub fn add_stay(steps: &mut Steps) {
+    steps.add(
+        "ROOT is the root already; only a working directory outside of it would lead out",
+        "getcwd()",
+        "pwd -P",
+        |()| {
+            let outside = |errno| {
+                let error = Error::from(errno);
+                match errno {
+                    Errno::ENOENT => {
+                        error.hint("it is not in ROOT any more; cd / leads back".to_owned())
+                    }
+                    _ => error,
+                }
+            };
+            nix::unistd::getcwd().map(drop).map_err(outside)
+        },
+    );
+}
+
 pub fn add_steps(root: OwnedFd, shown: &str, steps: &mut Steps) -> Result<()> {
     let is_mount = is_mount(&root, "").attempt(format_args!("statx({shown:?})"))?;
     steps.add(

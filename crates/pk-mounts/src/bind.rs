@@ -1,7 +1,7 @@
 //! Directories of the host and tmpfs that are asked for: `--bind` and `--tmpfs`.
 
 use crate::filesystem::{Filesystem, flag, names, words};
-use crate::root::{Links, Root, attach, clone_tree, open_source};
+use crate::root::{Links, Root, clone_tree, open_source};
 use crate::sys::mount_setattr;
 use nix::sys::stat::{SFlag, fstat, stat};
 use pk::{Attempt, Result, Steps, quote};
@@ -110,7 +110,7 @@ impl Bind {
             let tree = clone_tree(source, self.recursive)?;
             // Before it is attached: at no moment is a read-only bind writable.
             mount_setattr(&tree, self.flags, self.recursive)?;
-            attach(tree, on)
+            root.attach(tree, &on)
         });
     }
 }

@@ -1,6 +1,6 @@
 //! New instances of file systems, made and configured before they are attached. `fsopen(2)`.
 
-use crate::root::{Links, Root, attach};
+use crate::root::{Links, Root};
 use pk::{Error, Result, Steps};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
@@ -73,12 +73,11 @@ impl Filesystem {
         let (call, shell) = (self.call(root, path), self.shell(root, path));
         let path = path.to_owned();
         steps.add(why, call, shell, move |root| {
-            let on = root.directory(&path, links)?;
             let mount = self.create().map_err(|error| {
                 let cause = hint(&error);
                 error.hint(cause)
             })?;
-            attach(mount, on)
+            root.mount(mount, &path, links)
         });
     }
 

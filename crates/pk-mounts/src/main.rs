@@ -146,6 +146,9 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps<Root>> {
     if options.read_only {
         root::add_read_only(&shown, &mut steps);
     }
+    if standard || options.proc || options.sys || options.dev || options.cgroup {
+        root::add_verification(&shown, &mut steps);
+    }
     steps.exec(prog);
     Ok(steps)
 }

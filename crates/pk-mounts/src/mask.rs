@@ -2,7 +2,7 @@
 
 use crate::dev::open_null;
 use crate::filesystem::{Filesystem, NOTHING_BUT_FILES};
-use crate::root::{Links, Root, attach, clone_tree};
+use crate::root::{Links, Root, clone_tree};
 use crate::sys::mount_setattr;
 use nix::sys::stat::{SFlag, fstat};
 use pk::{Result, Steps, quote};
@@ -39,7 +39,7 @@ pub fn add_standard(root: &str, steps: &mut Steps<Root>) {
                 let Some(on) = root.find(path, Links::Refused)? else { continue };
                 let tree = clone_tree(&on, true)?;
                 mount_setattr(&tree, MountAttrFlags::MOUNT_ATTR_RDONLY, true)?;
-                attach(tree, on)?;
+                root.attach(tree, &on)?;
             }
             Ok::<_, pk::Error>(())
         },
@@ -64,7 +64,7 @@ pub fn add_masks(paths: Vec<String>, links: Links, root: &str, steps: &mut Steps
             let mut covers = Covers { null: None, nothing: None };
             for path in &paths {
                 let Some(on) = root.find(path, links)? else { continue };
-                covers.attach(on)?;
+                covers.attach(root, &on)?;
             }
             Ok::<_, pk::Error>(())
         },
@@ -78,24 +78,22 @@ struct Covers {
 }
 
 impl Covers {
-    fn attach(&mut self, on: OwnedFd) -> Result<()> {
-        if !is_directory(&on)? {
+    fn attach(&mut self, root: &mut Root, on: &OwnedFd) -> Result<()> {
+        if !is_directory(on)? {
             let null = match self.null.take() {
                 Some(null) => null,
                 None => open_null()?,
             };
-            return attach(clone_tree(self.null.insert(null), false)?, on);
+            return root.attach(clone_tree(self.null.insert(null), false)?, on);
         }
         // The first one is attached itself: before Linux 6.15 a mount that is attached nowhere
         // cannot be copied (open_tree(2), EINVAL).
         if let Some(attached) = &self.nothing {
-            return attach(clone_tree(attached, false)?, on);
+            return root.attach(clone_tree(attached, false)?, on);
         }
         let flags = NOTHING_BUT_FILES | MountAttrFlags::MOUNT_ATTR_RDONLY;
         let nothing = Filesystem::new("tmpfs", "size=0,nr_inodes=1,mode=755", flags).create()?;
-        attach(&nothing, on)?;
-        self.nothing = Some(nothing);
-        Ok(())
+        root.attach(self.nothing.insert(nothing), on)
     }
 }
 

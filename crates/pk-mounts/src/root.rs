@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 pub struct Root {
     path: PathBuf,
     directory: OwnedFd,
+    /// proc, sysfs and dev, with what is mounted in them, by their paths.
+    mounted: Vec<(String, OwnedFd)>,
 }
 
 /// What to do about symbolic links in a path.
@@ -29,7 +31,8 @@ pub struct Root {
 pub enum Links {
     /// They lead to where they lead inside ROOT.
     InRoot,
-    /// They are refused: proc over a link is proc somewhere else.
+    /// They are refused: proc over a link is proc somewhere else. And what is in proc is looked
+    /// for in the proc that was mounted, whatever has taken its place in ROOT by then.
     Refused,
 }
 
@@ -37,7 +40,7 @@ impl Root {
     pub fn open(path: OsString) -> Result<Self> {
         let path = PathBuf::from(path);
         let directory = open_directory(&path)?;
-        Ok(Self { path, directory })
+        Ok(Self { path, directory, mounted: Vec::new() })
     }
 
     /// ROOT as the commands that do the same take it.
@@ -79,13 +82,52 @@ impl Root {
     }
 
     fn resolve(&self, path: &str, flags: OFlag, links: Links) -> nix::Result<OwnedFd> {
-        let refuse = match links {
-            Links::InRoot => ResolveFlag::empty(),
-            Links::Refused => ResolveFlag::RESOLVE_NO_SYMLINKS,
-        };
-        let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | refuse;
-        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
-        openat2(&self.directory, path, how)
+        if links == Links::InRoot {
+            return open_inside(&self.directory, path, flags, ResolveFlag::empty());
+        }
+        let mut mounted = self.mounted.iter().rev();
+        let below =
+            mounted.find_map(|(point, mount)| Some((mount, strip_mount_point(path, point)?)));
+        let (mount, rest) = below.unwrap_or((&self.directory, path));
+        open_inside(mount, rest, flags, ResolveFlag::RESOLVE_NO_SYMLINKS)
+    }
+
+    /// Attaches a mount on a path inside ROOT.
+    pub fn mount(&mut self, mount: OwnedFd, path: &str, links: Links) -> Result<()> {
+        let on = self.directory(path, links)?;
+        if links == Links::InRoot {
+            return self.attach(mount, &on);
+        }
+        attach(&mount, on)?;
+        self.mounted.push((path.to_owned(), mount));
+        Ok(())
+    }
+
+    /// Attaches a mount on what was found inside ROOT. If that is proc, sysfs or dev, it is the
+    /// caller's wish that PROG sees this one there.
+    pub fn attach(&mut self, mount: impl AsFd, on: &OwnedFd) -> Result<()> {
+        let place = place(on)?;
+        attach(&mount, on)?;
+        for (_, mounted) in &mut self.mounted {
+            if self::place(&*mounted)? == place {
+                *mounted = mount.as_fd().try_clone_to_owned()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether PROG will find proc, sysfs and dev where they were mounted. Who may write to ROOT
+    /// from another mount namespace can rename or remove a mount point there meanwhile.
+    pub fn check_mounted(&self) -> Result<()> {
+        for (point, mount) in &self.mounted {
+            let no_links = ResolveFlag::RESOLVE_NO_SYMLINKS;
+            let found = open_inside(&self.directory, point, OFlag::O_PATH, no_links);
+            if found.ok().and_then(|found| place(found).ok()) != Some(place(mount)?) {
+                let reason = "is not what was mounted there: somebody changes ROOT meanwhile";
+                return Err(Error::new(format!("statx({:?})", self.inside(point)), reason));
+            }
+        }
+        Ok(())
     }
 
     /// What is at a path, or nothing.
@@ -175,6 +217,16 @@ pub fn add_read_only(shown: &str, steps: &mut Steps<Root>) {
     );
 }
 
+/// At the very end: a change that comes after it is one that PROG will see as well.
+pub fn add_verification(shown: &str, steps: &mut Steps<Root>) {
+    steps.add(
+        "whoever else may write to ROOT has not put something else in their place",
+        format!("statx(\"{shown}/proc\" and what else was mounted, STATX_MNT_ID)"),
+        format!("findmnt -no ID {shown}/proc"),
+        |root| root.check_mounted(),
+    );
+}
+
 /// Lets ROOT be what `mount` put on its path.
 pub fn reopen(root: &mut Root) -> Result<()> {
     let mount = open_directory(&root.path)?;
@@ -184,6 +236,30 @@ pub fn reopen(root: &mut Root) -> Result<()> {
 fn open_directory(path: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     open(path, flags, Mode::empty()).attempt(format_args!("open({path:?}, O_DIRECTORY)"))
+}
+
+/// What tells a file in one mount from all others: the mount's number and the inode.
+fn place(file: impl AsFd) -> rustix::io::Result<(u64, u64)> {
+    let status = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID | StatxFlags::INO)?;
+    Ok((status.stx_mnt_id, status.stx_ino))
+}
+
+fn open_inside(
+    directory: &OwnedFd,
+    path: &str,
+    flags: OFlag,
+    links: ResolveFlag,
+) -> nix::Result<OwnedFd> {
+    let resolve = ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS | links;
+    openat2(directory, path, OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve))
+}
+
+/// The rest of a path below a mount point.
+fn strip_mount_point<'a>(path: &'a str, point: &str) -> Option<&'a str> {
+    match path.strip_prefix(point)? {
+        "" => Some("."),
+        rest => rest.strip_prefix('/'),
+    }
 }
 
 /// A copy of the mount at `from`, attached nowhere yet.
@@ -242,6 +318,14 @@ mod tests {
         for (path, expected) in table {
             assert_eq!(split(path), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn a_path_below_a_mount_point_has_a_rest() {
+        assert_eq!(strip_mount_point("/proc/sys/fs", "/proc"), Some("sys/fs"));
+        assert_eq!(strip_mount_point("/proc", "/proc"), Some("."));
+        assert_eq!(strip_mount_point("/process", "/proc"), None);
+        assert_eq!(strip_mount_point("/sys", "/proc"), None);
     }
 
     #[test]

@@ -5,11 +5,13 @@
 //! helper is forked before the namespace is entered, and stays outside until it is asked.
 
 use crate::Options;
+use crate::credentials::Credentials;
 use crate::namespaces::{Namespaces, apparmor_restricts};
 use crate::subordinate::with_subordinates;
 use nix::errno::Errno;
+use nix::sys::prctl;
 use nix::sys::wait::waitpid;
-use nix::unistd::{Gid, Pid, Uid, getegid, geteuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Pid, getegid, geteuid};
 use pk::{Error, Result, Steps};
 use std::fmt;
 use std::fs::OpenOptions;
@@ -34,8 +36,22 @@ impl Range {
         (fits(inner) && fits(outer)).then_some(Self { inner, outer, count })
     }
 
-    fn maps_outer(&self, id: u32) -> bool {
-        (self.outer..self.outer + self.count).contains(&id)
+    /// What an id of outside is inside.
+    pub fn inner_of(&self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.outer).filter(|&offset| offset < self.count)?;
+        Some(self.inner + offset)
+    }
+
+    /// The ranges of a `/proc/PID/uid_map`.
+    pub fn of_map(text: &[u8]) -> Vec<Self> {
+        let text = String::from_utf8_lossy(text);
+        let range = |line: &str| {
+            let numbers: Vec<u32> =
+                line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            let &[inner, outer, count] = &numbers[..] else { return None };
+            Self::new(inner, outer, count)
+        };
+        text.lines().filter_map(range).collect()
     }
 }
 
@@ -100,6 +116,20 @@ impl IdMaps {
         }
     }
 
+    /// A step before `unshare`, for a process that may not be traced, as one that was started by
+    /// `pk-ns --join`: its files in `/proc` are not its own, and maps are written to them.
+    pub fn add_owning(&self, steps: &mut Steps<Option<Helper>>) -> Result<()> {
+        if !matches!(self, Self::None) && !prctl::get_dumpable()? {
+            steps.add(
+                "the maps are written to files in /proc, which are not our own before this",
+                "prctl(PR_SET_DUMPABLE, 1)",
+                ": # util-linux has no command for it",
+                |_| prctl::set_dumpable(true),
+            );
+        }
+        Ok(())
+    }
+
     /// The step before `unshare`: the helper has to be left outside.
     pub fn add_helper(&self, steps: &mut Steps<Option<Helper>>) {
         let Self::Outside { uids, gids } = self else { return };
@@ -145,31 +175,13 @@ impl IdMaps {
                 steps.add("the helper writes the maps from outside", call, shell, |helper| {
                     helper.take().expect("forked by the first step").ask()
                 });
-                let own = uids.iter().any(|range| range.maps_outer(geteuid().as_raw()));
+                let own = uids.iter().any(|range| range.inner_of(geteuid().as_raw()).is_some());
                 if !own && uids.iter().any(|range| range.inner == 0) {
-                    add_become_root(steps);
+                    Credentials::add_become_root(steps);
                 }
             }
         }
     }
-}
-
-/// The caller's id is not mapped, so that it is nobody inside and would own nothing.
-fn add_become_root(steps: &mut Steps<Option<Helper>>) {
-    steps.add(
-        "the caller's own id is not mapped: it becomes the root of the namespace",
-        "setgroups(0, NULL), setresgid(0, 0, 0), setresuid(0, 0, 0)",
-        "setpriv --clear-groups --regid 0 --reuid 0 PROG",
-        |_| {
-            let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
-            pk::keep_parent_death_signal(|| {
-                setgroups(&[])?;
-                setresgid(group, group, group)?;
-                setresuid(root, root, root)?;
-                Ok(())
-            })
-        },
-    );
 }
 
 /// The kernel takes a map in one write, and only once.

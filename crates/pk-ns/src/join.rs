@@ -1,81 +1,151 @@
 //! Entering the namespaces of another process, as `nsenter(1)` and `docker exec` do.
+//!
+//! Who is in there may be hostile. So the tool runs from a sealed copy of itself, may not be
+//! traced, has read all that it wants to know of the process before it enters, and enters at once.
 
+use crate::Options;
+use crate::credentials::Credentials;
 use crate::idmap::Helper;
 use crate::namespaces::{Namespaces, WHY_FORK};
+use crate::target::{Target, is_own_root};
 use nix::sched::setns;
 use nix::sys::prctl;
-use pk::{Attempt, Error, Prog, Result, Steps};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use nix::unistd::{chroot, fchdir, geteuid};
+use pk::{Error, Prog, Result, Steps};
 use std::ffi::OsString;
-use std::fs::{self, File};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The process whose namespaces are entered, held by a descriptor: its number may be given to
-/// another process meanwhile, the descriptor stays with this one.
-pub struct Target {
-    pid: i32,
-    pidfd: OwnedFd,
+/// What is taken over from the process, and what PROG will be.
+struct Joining {
+    /// Those that are not ours already: `setns(2)` refuses one's own user namespace.
+    namespaces: Namespaces,
+    /// Its root, where that is another one.
+    root: Option<OwnedFd>,
+    directory: Option<OwnedFd>,
+    environment: Option<Vec<(OsString, OsString)>>,
 }
 
-impl Target {
-    pub fn open(pid: i32) -> Result<Self> {
-        let number = Pid::from_raw(pid).filter(|_| pid > 0);
-        let number = number.ok_or_else(|| Error::usage(format!("--join {pid}"), "is no PID"))?;
-        let pidfd =
-            pidfd_open(number, PidfdFlags::empty()).attempt(format_args!("pidfd_open({pid})"))?;
-        Ok(Self { pid, pidfd })
-    }
-
-    /// The one call that enters all of the namespaces, or none: the kernel takes every one of them
-    /// from the pidfd before it changes the first.
-    pub fn steps(
-        self,
-        chosen: Namespaces,
-        operands: Vec<OsString>,
-    ) -> Result<Steps<Option<Helper>>> {
-        let pid = self.pid;
-        let joined = self.differing(chosen);
-        if joined.is_empty() {
-            let reason = "already in the namespaces that are named";
-            return Err(Error::new(format!("setns({pid})"), reason));
+pub fn steps(
+    pid: i32,
+    chosen: Namespaces,
+    options: &Options,
+    operands: Vec<OsString>,
+) -> Result<Steps<Option<Helper>>> {
+    let target = Target::open(pid)?;
+    let joining = Joining::with(&target, chosen, options)?;
+    let joined = joining.namespaces;
+    let maps = joined.has("user").then(|| target.maps()).transpose()?;
+    let credentials = options.credentials.then(|| target.credentials()).transpose()?;
+    let credentials = match (credentials, &maps) {
+        (Some(credentials), Some(maps)) => {
+            let named = |reason| Error::new("--credentials", reason);
+            Some(credentials.inside(maps).map_err(named)?)
         }
-        let prog = if joined.has("mount") { self.find(operands)? } else { Prog::find(operands)? };
-        let mut steps = Steps::new(None);
-        steps.add(
-            "until the exec nobody in there may trace this process or open what it has open",
-            "prctl(PR_SET_DUMPABLE, 0)",
-            ": # util-linux has no command for it",
-            |_| prctl::set_dumpable(false),
-        );
+        (credentials, _) => credentials,
+    };
+
+    let mut steps = Steps::new(None);
+    add_protection(&mut steps);
+    let prog = joining.find(operands, &mut steps)?;
+    if !joined.is_empty() {
         steps.add(
             "namespaces of a running process are entered together, or none of them",
             format!("setns(pidfd_open({pid}), {joined})"),
             format!("nsenter --target {pid} {} PROG", joined.options()),
-            move |_| setns(&self.pidfd, joined.flags()),
+            move |_| setns(&target.pidfd, joined.flags()),
         );
-        if joined.has("pid") {
-            steps.fork(WHY_FORK, "nsenter --target PID --pid PROG", false, |_| Ok(()));
+    }
+    joining.add_directories(pid, &mut steps);
+    if joined.has("pid") || joined.has("time") {
+        steps.fork(WHY_FORK, "nsenter --target PID --pid PROG", false, |_| Ok(()));
+    }
+    match credentials {
+        Some(credentials) => credentials.add_steps(&mut steps),
+        None if maps.is_some_and(|maps| maps.should_become_root(geteuid().as_raw())) => {
+            Credentials::add_become_root(&mut steps);
         }
-        steps.exec(prog);
-        Ok(steps)
+        None => {}
+    }
+    steps.exec(prog);
+    Ok(steps)
+}
+
+impl Joining {
+    fn with(target: &Target, chosen: Namespaces, options: &Options) -> Result<Self> {
+        let namespaces = chosen.filter(|file| target.differs(file));
+        // A mount namespace is entered at its own root, and the process may be in a chroot.
+        let root = chosen.has("mount").then(|| target.directory("root")).transpose()?;
+        let root = match root {
+            Some(root) if namespaces.has("mount") || !is_own_root(&root)? => Some(root),
+            _ => None,
+        };
+        let takes_over = options.credentials || options.environment || options.directory;
+        if namespaces.is_empty() && root.is_none() && !takes_over {
+            let call = format!("setns({})", target.pid);
+            return Err(Error::new(call, "already in the namespaces that are named"));
+        }
+        let directory = options.directory.then(|| target.directory("cwd")).transpose()?;
+        let environment = options.environment.then(|| target.environment()).transpose()?;
+        Ok(Self { namespaces, root, directory, environment })
     }
 
-    /// Those that are not ours already: `setns(2)` refuses one's own user namespace, and entering
-    /// one's own mount namespace would move the root and the working directory.
-    fn differing(&self, chosen: Namespaces) -> Namespaces {
-        let inode = |path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
-        chosen.filter(|file| {
-            let theirs = inode(format!("/proc/{}/ns/{file}", self.pid));
-            theirs.is_none() || theirs != inode(format!("/proc/self/ns/{file}"))
+    /// Finds PROG where it will be run: in the root of the process. A tool of the chain is not
+    /// there, and is taken along.
+    fn find(&self, operands: Vec<OsString>, steps: &mut Steps<Option<Helper>>) -> Result<Prog> {
+        let path = self.environment.as_ref().map(|variables| {
+            let path = variables.iter().find(|(name, _)| name == "PATH");
+            path.map(|(_, path)| path.clone())
+        });
+        let path = path.unwrap_or_else(|| std::env::var_os("PATH"));
+        let prog = match Prog::find_link(operands) {
+            Ok(link) => {
+                steps.seal_prog();
+                link
+            }
+            Err(operands) => match &self.root {
+                Some(root) => Prog::find_inside(root, Path::new("/"), operands, path.as_deref())?,
+                None => Prog::find(operands)?,
+            },
+        };
+        Ok(match &self.environment {
+            Some(environment) => prog.with_environment(environment.clone()),
+            None => prog,
         })
     }
 
-    /// Finds PROG where it will be run, in the root of the process.
-    fn find(&self, operands: Vec<OsString>) -> Result<Prog> {
-        let path = format!("/proc/{}/root", self.pid);
-        let root = File::open(&path).attempt(format_args!("open({path:?})"))?;
-        Prog::find_inside(root, Path::new("/"), operands, std::env::var_os("PATH").as_deref())
+    fn add_directories(self, pid: i32, steps: &mut Steps<Option<Helper>>) {
+        if let Some(root) = self.root {
+            steps.add(
+                "its root is not that of the mount namespace if it is in a chroot",
+                format!("fchdir(open(\"/proc/{pid}/root\")), chroot(\".\")"),
+                format!("nsenter --target {pid} --root PROG"),
+                move |_| fchdir(root).and_then(|()| chroot(".")),
+            );
+        }
+        if let Some(directory) = self.directory {
+            steps.add(
+                "its working directory, found before its names meant something else",
+                format!("fchdir(open(\"/proc/{pid}/cwd\"))"),
+                format!("nsenter --target {pid} --wd PROG"),
+                move |_| fchdir(directory),
+            );
+        }
     }
+}
+
+/// Before anything is looked at, because the first step begins anew.
+fn add_protection(steps: &mut Steps<Option<Helper>>) {
+    steps.add(
+        "in there /proc/PID/exe of this process leads to what it runs: to a copy, not to the host's file",
+        "execveat(memfd_create(\"pk-ns\", MFD_ALLOW_SEALING), \"\", ..., AT_EMPTY_PATH)",
+        ": # util-linux has no command for it",
+        |_| pk::become_sealed_copy(),
+    );
+    steps.add(
+        "until the exec nobody in there may trace this process or open what it has open",
+        "prctl(PR_SET_DUMPABLE, 0)",
+        ": # util-linux has no command for it",
+        |_| prctl::set_dumpable(false),
+    );
 }

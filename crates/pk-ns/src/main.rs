@@ -5,15 +5,17 @@
 //! last the fork, because a PID namespace takes in only children.
 #![cfg_attr(not(test), no_main)]
 
+mod credentials;
 mod idmap;
 mod join;
 mod link;
 mod namespaces;
+mod refusals;
 mod subordinate;
+mod target;
 
 use argh::{ArgsInfo, FromArgs};
 use idmap::{IdMaps, Range};
-use join::Target;
 use namespaces::{Namespaces, Offsets, Propagation};
 use nix::mount::{MsFlags, mount};
 use nix::sched::unshare;
@@ -93,6 +95,15 @@ struct Options {
     /// enter the named namespaces of process PID instead of creating them (docker: exec)
     #[argh(option, arg_name = "PID")]
     join: Option<i32>,
+    /// with --join: the user, groups, bounding set and no-new-privileges of that process
+    #[argh(switch)]
+    credentials: bool,
+    /// with --join: the environment of that process instead of the caller's
+    #[argh(switch)]
+    environment: bool,
+    /// with --join: the working directory of that process
+    #[argh(switch)]
+    directory: bool,
 }
 
 fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<idmap::Helper>>> {
@@ -103,7 +114,7 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<idmap
     }
     if let Some(pid) = options.join {
         options.check_join()?;
-        return Target::open(pid)?.steps(chosen, operands);
+        return join::steps(pid, chosen, &options, operands);
     }
     options.check_create(chosen)?;
     let maps = IdMaps::settle(&options, chosen)?;
@@ -111,6 +122,7 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<idmap
     let prog = Prog::find(operands)?;
 
     let mut steps = Steps::new(None);
+    maps.add_owning(&mut steps)?;
     maps.add_helper(&mut steps);
     steps.add(
         chosen.why(),
@@ -156,35 +168,4 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<idmap
     }
     steps.exec(prog);
     Ok(steps)
-}
-
-impl Options {
-    /// Options that would change something of the host's, or mean nothing, are refused.
-    fn check_create(&self, chosen: Namespaces) -> Result<()> {
-        let needs = |option: &str, given: bool, namespace: &str| {
-            let wrong = given && !chosen.has(namespace);
-            let needed = format!("needs --{namespace}");
-            if wrong { Err(Error::usage(option, needed)) } else { Ok(()) }
-        };
-        needs("--hostname", self.hostname.is_some(), "uts")?;
-        needs("--map-root", self.map_root, "user")?;
-        needs("--map-auto", self.map_auto, "user")?;
-        needs("--uid-map", !self.uid_map.is_empty(), "user")?;
-        needs("--gid-map", !self.gid_map.is_empty(), "user")?;
-        needs("--propagation", self.propagation.is_some(), "mount")?;
-        needs("--monotonic", self.monotonic.is_some(), "time")?;
-        needs("--boottime", self.boottime.is_some(), "time")
-    }
-
-    /// What is made by others cannot be set up anew.
-    fn check_join(&self) -> Result<()> {
-        let creates = self.hostname.is_some()
-            || self.map_root
-            || self.map_auto
-            || !(self.uid_map.is_empty() && self.gid_map.is_empty())
-            || self.propagation.is_some()
-            || self.monotonic.or(self.boottime).is_some();
-        let reason = "takes namespaces as they are: no maps, host name, propagation or offsets";
-        if creates { Err(Error::usage("--join", reason)) } else { Ok(()) }
-    }
 }

@@ -79,6 +79,7 @@ fn options_that_mean_nothing_are_refused() {
             &["--mount", "--propagation", "rprivate"],
             "--propagation \"rprivate\": is not private, slave, shared or unchanged",
         ),
+        (&["--uts", "--environment"], "--credentials, --environment, --directory: need --join"),
         (&["--join", "0", "--uts"], "--join 0: is no PID"),
         (
             &["--join", "1", "--uts", "--hostname", "box"],

@@ -84,9 +84,11 @@ impl FromStr for Names {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let one = |name: &str| named(name).ok_or(format!("{name:?} is no capability"));
-        Ok(Self(text.split(',').map(one).try_fold(CapabilitySet::empty(), |all, one| {
-            Ok::<_, String>(all | one?)
-        })?))
+        Ok(Self(
+            text.split(',')
+                .map(one)
+                .try_fold(CapabilitySet::empty(), |all, one| Ok::<_, String>(all | one?))?,
+        ))
     }
 }
 
@@ -159,9 +161,12 @@ impl Capabilities {
         let shell = format!(
             "capsh --drop=… ; setpriv --inh-caps -all{switches} --ambient-caps -all{switches} PROG"
         );
-        steps.add("what is left to this process and, through ambient, to who is not root", call, shell, move |()| {
-            set(wanted, needed, ambient)
-        });
+        steps.add(
+            "what is left to this process and, through ambient, to who is not root",
+            call,
+            shell,
+            move |()| set(wanted, needed, ambient),
+        );
     }
 }
 
@@ -169,7 +174,10 @@ fn set(wanted: CapabilitySet, needed: CapabilitySet, ambient: CapabilitySet) -> 
     let now = thread::capabilities(None)?;
     let missing = needed - now.permitted;
     if !missing.is_empty() {
-        return Err(Error::new("capset", format!("this process does not have {}", list(missing, ", "))));
+        return Err(Error::new(
+            "capset",
+            format!("this process does not have {}", list(missing, ", ")),
+        ));
     }
     let left = wanted & now.permitted;
     let sets = CapabilitySets { effective: left, permitted: left, inheritable: ambient };

@@ -2,16 +2,14 @@
 
 use crate::args::quote;
 use crate::step::Mode;
-use crate::{Error, Result, sys};
+use crate::{Error, Result, interpreter, sealed, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{fstat, stat};
 use nix::unistd::{AccessFlags, access, execve};
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::AsFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The tools that take a PROG. They are told the mode through the environment, and explain
@@ -39,6 +37,8 @@ pub struct Prog {
     path: PathBuf,
     arguments: Vec<OsString>,
     environment: Option<Vec<(OsString, OsString)>>,
+    /// What is executed in its place.
+    copy: Option<OwnedFd>,
     /// Why it cannot be run, where only a process that really runs the steps may complain.
     pub(crate) missing: Option<Error>,
 }
@@ -55,7 +55,17 @@ impl Prog {
             Ok(file) if is_directory(file.st_mode) => refused(Errno::EISDIR),
             Ok(_) => access(path, AccessFlags::X_OK).map_or_else(refused, |()| Candidate::Runs),
         })?;
-        Ok(Self { path, arguments: operands, environment: None, missing: None })
+        Ok(Self { path, arguments: operands, environment: None, copy: None, missing: None })
+    }
+
+    /// Finds PROG in the same way if it is another tool of the chain; else gives the operands back.
+    pub fn find_link(operands: Vec<OsString>) -> Result<Self, Vec<OsString>> {
+        match operands.first() {
+            Some(name) if is_link(Path::new(name)) => {
+                Self::find(operands.clone()).or(Err(operands))
+            }
+            _ => Err(operands),
+        }
     }
 
     /// The same for a PROG that will be run inside `root`, with `directory` of it as the working
@@ -84,7 +94,7 @@ impl Prog {
             Ok(path) => (path, None),
             Err(error) => (PathBuf::from(name), Some(error)),
         };
-        Ok(Self { path, arguments: operands, environment: None, missing })
+        Ok(Self { path, arguments: operands, environment: None, copy: None, missing })
     }
 
     /// Gives PROG this environment instead of the process's own.
@@ -96,7 +106,13 @@ impl Prog {
 
     /// Whether PROG is another tool of the chain.
     pub(crate) fn is_link(&self) -> bool {
-        self.path.file_name().is_some_and(|name| LINKS.iter().any(|&link| name == link))
+        is_link(&self.path)
+    }
+
+    /// Has a sealed copy executed in its place, from wherever the process is by then.
+    pub(crate) fn seal(&mut self) -> Result<()> {
+        self.copy = Some(sealed::copy(&self.path)?);
+        Ok(())
     }
 
     /// The final step as a system call.
@@ -130,7 +146,13 @@ impl Prog {
             environment.retain(|(name, _)| !told.iter().any(|(other, _)| name == other));
             environment.extend(told.into_iter().map(|(name, value)| (name.into(), value.into())));
         }
-        become_program(&self.path, self.arguments, environment)
+        match self.copy {
+            None => become_program(&self.path, self.arguments, environment),
+            Some(copy) => {
+                let errno = sealed::execute(&copy, self.arguments, environment);
+                Error::cannot_run(format!("execveat({:?})", self.path), errno.desc())
+            }
+        }
     }
 
     /// Goes on to the next link of a chain that is being explained. A link that will be found
@@ -141,9 +163,13 @@ impl Prog {
             .and_then(|own| Some(own.parent()?.join(self.path.file_name()?)))
             .filter(|path| path.exists());
         let path = beside.unwrap_or_else(|| self.path.clone());
-        Self { path, arguments: self.arguments.clone(), environment: None, missing: None }
-            .exec(mode)
+        let arguments = self.arguments.clone();
+        Self { path, arguments, environment: None, copy: None, missing: None }.exec(mode)
     }
+}
+
+fn is_link(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| LINKS.iter().any(|&link| name == link))
 }
 
 fn first(operands: &[OsString]) -> Result<&OsString> {
@@ -159,7 +185,7 @@ fn refused(errno: Errno) -> Candidate {
     if is_missing(errno) { Candidate::Missing } else { Candidate::Cannot(errno) }
 }
 
-fn is_missing(errno: Errno) -> bool {
+pub fn is_missing(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENOTDIR)
 }
 
@@ -204,71 +230,13 @@ fn become_program(
     environment: Vec<(OsString, OsString)>,
 ) -> Error {
     let call = format!("execve({path:?})");
-    let c_string = |bytes| CString::new(bytes).expect("the kernel's strings hold no NUL");
-    let arguments: Vec<CString> =
-        arguments.into_iter().map(OsString::into_vec).map(c_string).collect();
-    let environment: Vec<CString> = environment
-        .into_iter()
-        .map(|(name, value)| [name.into_vec(), value.into_vec()].join(&b'='))
-        .map(c_string)
-        .collect();
-    let file = c_string(path.as_os_str().as_bytes().to_vec());
+    let file = CString::new(path.as_os_str().as_bytes()).expect("the kernel's strings hold no NUL");
+    let (arguments, environment) = (sealed::c_strings(arguments), sealed::assignments(environment));
     let Err(errno) = execve(&file, &arguments, &environment);
     if is_missing(errno) && !path.exists() {
         return Error::not_found(call, errno.desc());
     }
-    Error::cannot_run(call, errno.desc()).hint(why_not(path, errno))
-}
-
-/// Why a file that is there could not be executed, as far as its first bytes tell.
-fn why_not(path: &Path, errno: Errno) -> Option<String> {
-    let mut head = Vec::new();
-    File::open(path).ok()?.take(4096).read_to_end(&mut head).ok()?;
-    let missing = |interpreter: &Path| is_missing(errno) && !interpreter.exists();
-    match interpreter(&head) {
-        Some(interpreter) if missing(&interpreter) => {
-            Some(format!("{path:?} is there; its interpreter {interpreter:?} is not"))
-        }
-        None if errno == Errno::ENOEXEC && !head.starts_with(b"\x7fELF") => Some(format!(
-            "{path:?} has no #! line; name its interpreter, as in: sh {}",
-            path.display()
-        )),
-        _ if errno == Errno::ENOEXEC => {
-            Some(format!("{path:?} is made for another kind of processor"))
-        }
-        _ => None,
-    }
-}
-
-/// The program that the kernel starts for a file: of a script's `#!` line, or an ELF file's
-/// dynamic loader. `execve(2)`, `elf(5)`.
-fn interpreter(head: &[u8]) -> Option<PathBuf> {
-    let path = |bytes: &[u8]| Some(PathBuf::from(OsStr::from_bytes(bytes)));
-    if let Some(line) = head.strip_prefix(b"#!") {
-        let line = line.split(|&byte| byte == b'\n').next()?.trim_ascii_start();
-        return path(line.split(u8::is_ascii_whitespace).next()?);
-    }
-    let number = |at: usize, size: usize| {
-        let bytes = head.get(at..at.checked_add(size)?)?;
-        bytes
-            .iter()
-            .rev()
-            .try_fold(0_usize, |sum, &byte| sum.checked_mul(256)?.checked_add(byte.into()))
-    };
-    // Only 64-bit little-endian files are read further.
-    if !head.starts_with(b"\x7fELF\x02\x01") {
-        return None;
-    }
-    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
-    for index in 0..count {
-        let entry = table.checked_add(index * size)?;
-        if number(entry, 4)? == 3 {
-            let (offset, length) = (number(entry + 8, 8)?, number(entry + 32, 8)?);
-            let name = head.get(offset..offset.checked_add(length)?)?;
-            return path(name.strip_suffix(b"\0").unwrap_or(name));
-        }
-    }
-    None
+    Error::cannot_run(call, errno.desc()).hint(interpreter::why_not(path, errno))
 }
 
 #[cfg(test)]
@@ -302,23 +270,5 @@ mod tests {
             let found = found.map_err(|error| error.status(Kind::Plain));
             assert_eq!(found, expected.map(PathBuf::from), "{name} in {path}");
         }
-    }
-
-    #[test]
-    fn the_interpreter_is_read_from_the_first_bytes() {
-        assert_eq!(interpreter(b"#!/bin/sh -e\necho"), Some("/bin/sh".into()));
-        assert_eq!(interpreter(b"#! /usr/bin/env python3\n"), Some("/usr/bin/env".into()));
-        assert_eq!(interpreter(b"echo"), None);
-        let mut elf = vec![0; 200];
-        elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        (elf[32], elf[54], elf[56]) = (64, 56, 1);
-        (elf[64], elf[64 + 8], elf[64 + 32]) = (3, 130, 8);
-        elf[130..138].copy_from_slice(b"/lib/ld\0");
-        assert_eq!(interpreter(&elf), Some("/lib/ld".into()));
-        for length in 0..elf.len() {
-            interpreter(&elf[..length]);
-        }
-        elf[64 + 8..64 + 16].fill(0xff);
-        assert_eq!(interpreter(&elf), None);
     }
 }

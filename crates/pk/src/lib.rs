@@ -7,8 +7,10 @@
 mod args;
 mod error;
 mod exec;
+mod interpreter;
 mod namespace;
 mod parent;
+mod sealed;
 mod step;
 mod sys;
 
@@ -17,6 +19,7 @@ pub use error::{Attempt, Error, Result};
 pub use exec::Prog;
 pub use namespace::not_root;
 pub use parent::{fork_helper, keep_parent_death_signal};
+pub use sealed::become_sealed_copy;
 pub use step::Steps;
 
 use argh::{ArgsInfo, FromArgs};

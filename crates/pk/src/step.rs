@@ -28,6 +28,8 @@ struct Step<S> {
 
 enum Deed<S> {
     Call(Action<S>),
+    /// PROG is copied, and the copy executed in its place.
+    SealProg,
     /// The child goes on with the next step; the parent waits for it, does this, and ends.
     Fork {
         child_is_init: bool,
@@ -73,6 +75,18 @@ impl<S> Steps<S> {
         self.list.push(Step { why, call: "fork()".to_owned(), shell: shell.into(), deed });
     }
 
+    /// A sealed copy of PROG is made, and will be executed in its place: from where the process is
+    /// by then PROG cannot be reached, or has to be out of reach for those who are there.
+    pub fn seal_prog(&mut self) {
+        self.list.push(Step {
+            why: "PROG is taken along as a copy, which cannot be written to from where it will run",
+            call: "memfd_create(PROG, MFD_ALLOW_SEALING), fcntl(F_ADD_SEALS, F_SEAL_WRITE|…)"
+                .to_owned(),
+            shell: ": # util-linux has no command for it".to_owned(),
+            deed: Deed::SealProg,
+        });
+    }
+
     /// Ends the list: the process becomes `prog`.
     pub fn exec(&mut self, prog: Prog) {
         self.prog = Some(prog);
@@ -95,6 +109,7 @@ impl<S> Steps<S> {
             let begin = Instant::now();
             let result = match step.deed {
                 Deed::Call(act) => act(&mut self.state),
+                Deed::SealProg => self.prog.as_mut().map_or(Ok(()), Prog::seal),
                 Deed::Fork { child_is_init, afterwards } => match parent::fork(child_is_init) {
                     Ok(Fork::Child) => Ok(()),
                     Ok(Fork::Parent(child)) => {

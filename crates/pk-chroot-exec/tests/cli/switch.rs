@@ -135,8 +135,35 @@ fn the_working_directory_lies_inside() {
     }
     stage.file("srv/here", "#!/bin/sh\necho found\n", 0o755);
     assert_eq!(output(&stage, &["-w", "srv"], &["./here"]), "found\n");
-    let missing = complaint(&stage, &["--workdir", "/none"], &["true"]);
-    assert_eq!(missing, "chdir(\"/none\"): No such file or directory\n");
+    let refused = |directory: &str, reason| {
+        let call = format!("fchdir(openat2({directory:?}, RESOLVE_IN_ROOT|RESOLVE_NO_MAGICLINKS))");
+        let script = "exec 7< /etc; exec \"$@\"";
+        let outcome = run(&mut stage.by_shell(script, &["--workdir", directory], &["pwd"]));
+        let stderr = format!("pk-chroot-exec: {call}: {reason}\n");
+        assert_eq!(outcome, (125, String::new(), stderr));
+    };
+    refused("/none", "No such file or directory");
+    // A descriptor is still open at that moment.
+    refused("/proc/self/fd/7", "Too many symbolic links encountered");
+}
+
+#[test]
+fn what_is_the_root_already_is_not_switched() {
+    let Some(stage) = Stage::set(&TOOL) else { return };
+    assert!(copy(TOOL.program, stage.root().join("again")));
+    let show = ["sh", "-c", "pwd; readlink /proc/self/ns/mnt"];
+    // Shows the mount namespace that the switch has made, then what the second switch leaves of it.
+    let before = ["sh", "-c", "readlink /proc/self/ns/mnt; exec \"$@\"", "sh", "/again"];
+    for root in ["/", "/srv/.."] {
+        let shown = output(&stage, &["-w", "/srv"], &[&before[..], &[root], &show].concat());
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[1..], ["/srv", lines[0]], "{root}");
+    }
+    let climb = "import os; os.chdir('/'); os.chroot(os.sys.argv[1]); os.execv('/again', ['again', '/', 'pwd'])";
+    let mut outside = private_mounts();
+    let (status, stdout, stderr) = run(outside.args(["python3", "-c", climb]).arg(stage.root()));
+    assert_eq!((status, stdout.as_str()), (125, ""), "a working directory outside of the root");
+    assert!(stderr.starts_with("pk-chroot-exec: getcwd(): No such file"), "{stderr}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Entering the namespaces of a running process.
 
-use crate::contract::{is_root, run};
+use crate::contract::{is_root, run, skip};
 use crate::namespaces::{KINDS, differing, of_process, show_own};
 use crate::parent::start;
 use crate::{TOOL, output};
@@ -38,6 +38,56 @@ fn the_status_is_that_of_prog_inside() {
     }
     let (status, _, stderr) = run(&mut join(&target.prog, &["--all", "pk-no-such"]));
     assert_eq!(status, 127, "{stderr}");
+}
+
+#[test]
+fn what_is_asked_for_is_taken_over_from_the_process() {
+    let script = "cd /usr; exec env TAKEN=over PK_TEST=1 sh -c 'echo ready; exec cat'";
+    let target = start(&["--all"], script);
+    target.expect("ready");
+    let show = ["sh", "-c", "echo $TAKEN; pwd"];
+    let joined = |options: &[&str]| output(join(&target.prog, options).args(show));
+    assert_eq!(joined(&["--all"]), "\n/\n");
+    assert_eq!(joined(&["--all", "--environment"]), "over\n/\n");
+    assert_eq!(joined(&["--all", "--directory"]), "\n/usr\n");
+    // Also where no namespace is another one.
+    let own = std::process::id().to_string();
+    let here = format!("\n{}\n", std::env::current_dir().unwrap().display());
+    assert_eq!(output(join(&own, &["--uts", "--directory"]).args(show)), here);
+    // The process's word for a tool of ours is not taken.
+    let environment = ["--all", "--environment", TOOL.program, "--uts", "env"];
+    let variables = output(&mut join(&target.prog, &environment));
+    assert!(variables.contains("TAKEN=over") && !variables.contains("PK_TEST"), "{variables}");
+}
+
+#[test]
+fn the_user_and_the_limits_of_the_process_are_taken_over() {
+    if !is_root() {
+        return skip("becoming another user needs root");
+    }
+    let limited = "exec setpriv --reuid 7 --regid 8 --groups 9,10 --bounding-set -sys_admin \
+        --no-new-privs sh -c 'echo ready; exec cat'";
+    let target = start(&["--mount", "--pid"], limited);
+    target.expect("ready");
+    let show = ["grep", "-E", "^(Uid|Gid|Groups|Cap|NoNewPrivs)", "/proc/self/status"];
+    let joined = |options: &[&str]| output(join(&target.prog, options).args(show));
+    // cat shows its own: that of the process, seen from outside.
+    let theirs = output(
+        Command::new(show[0]).args([show[1], show[2]]).arg(format!("/proc/{}/status", target.prog)),
+    );
+    assert_eq!(joined(&["--all", "--credentials"]), theirs);
+    assert_ne!(joined(&["--all"]), theirs);
+}
+
+/// What cannot be reached in there is a copy of what is here, and that is another file.
+#[test]
+fn a_tool_of_the_chain_is_taken_along() {
+    let target = start(&["--all"], "exec cat");
+    let show = ["--time", "sh", "-c", "readlink /proc/$(ps -o ppid= -p $$ | tr -d ' ')/exe"];
+    let outside = output(Command::new(TOOL.program).args(show));
+    assert_eq!(outside.trim_end(), TOOL.program);
+    let (status, stdout, _) = run(join(&target.prog, &["--user", TOOL.program]).args(show));
+    assert!(status < 126 && !stdout.contains(TOOL.program), "{stdout}");
 }
 
 #[test]
