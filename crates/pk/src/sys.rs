@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use nix::errno::Errno;
-use nix::sys::signal::{self, SigHandler, Signal};
+use nix::sys::signal::{self, SigHandler, SigSet, Signal};
 use nix::unistd::{ForkResult, Pid};
 use std::os::fd::BorrowedFd;
 
@@ -24,6 +24,15 @@ pub fn fork() -> nix::Result<ForkResult> {
 pub fn kill(pid: Pid, signal: i32) -> nix::Result<()> {
     // SAFETY: kill takes two numbers and touches no memory.
     Errno::result(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
+}
+
+/// Whether a signal that is blocked waits for this process: `sigpending(2)`.
+pub fn is_pending(signal: Signal) -> nix::Result<bool> {
+    let mut set = SigSet::empty().as_ref().to_owned();
+    // SAFETY: sigpending writes a whole set to where one is.
+    Errno::result(unsafe { libc::sigpending(&raw mut set) })?;
+    // SAFETY: sigpending has filled the set.
+    Ok(unsafe { SigSet::from_sigset_t_unchecked(set) }.contains(signal))
 }
 
 /// A descriptor that was handed to this process by number.
