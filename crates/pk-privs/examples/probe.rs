@@ -137,8 +137,7 @@ mod calls {
             let (abi, number, arguments) = (call.abi.clone(), call.number, call.arguments);
             std::thread::spawn(move || slot.store(make(&abi, number, arguments), Ordering::SeqCst));
             std::thread::sleep(Duration::from_millis(100));
-            let _ =
-                slot.compare_exchange(RUNNING, THREAD_DIED, Ordering::SeqCst, Ordering::SeqCst);
+            let _ = slot.compare_exchange(RUNNING, THREAD_DIED, Ordering::SeqCst, Ordering::SeqCst);
         } else {
             slot.store(make(&call.abi, call.number, call.arguments), Ordering::SeqCst);
         }

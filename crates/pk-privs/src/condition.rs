@@ -93,7 +93,9 @@ impl Condition {
     /// that leave less: the larger value first, but of < and <= the smaller.
     pub fn rank(&self) -> (Reverse<u32>, Reverse<u32>, u64) {
         let (class, value) = match self.comparison {
-            Comparison::Equal | Comparison::NotEqual | Comparison::MaskedEqual(_) => (3, !self.value),
+            Comparison::Equal | Comparison::NotEqual | Comparison::MaskedEqual(_) => {
+                (3, !self.value)
+            }
             Comparison::Less | Comparison::LessOrEqual => (2, self.value),
             Comparison::Greater | Comparison::GreaterOrEqual => (1, !self.value),
         };
@@ -105,7 +107,9 @@ impl Condition {
         let (high, low) = halves(self.value);
         match self.comparison {
             Comparison::Equal => self.words(program, abi, [Some(high), Some(low)], None, (yes, no)),
-            Comparison::NotEqual => self.words(program, abi, [Some(high), Some(low)], None, (no, yes)),
+            Comparison::NotEqual => {
+                self.words(program, abi, [Some(high), Some(low)], None, (no, yes))
+            }
             Comparison::MaskedEqual(mask) => {
                 let (high_mask, low_mask) = halves(mask);
                 let words = [(high_mask != 0).then_some(high), (low_mask != 0).then_some(low)];

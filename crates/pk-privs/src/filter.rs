@@ -122,7 +122,8 @@ fn ranges(profile: &Profile, by_name: &RulesByName, abi: &'static Abi) -> Vec<Ra
     add(next, default.clone());
     // Calls that came with newer kernels than the profile are told from those it leaves out.
     let named = profile.abis.iter().any(|other| other.name == abi.name);
-    if let Some(newest) = newest.filter(|&number| number > 0 && profile.newer_are_missing && named) {
+    if let Some(newest) = newest.filter(|&number| number > 0 && profile.newer_are_missing && named)
+    {
         ranges.retain(|range| range.first <= newest);
         let verdict = Verdict::Always(Action::Errno(Errno::ENOSYS as u16));
         ranges.push(Range { first: newest + 1, verdict, abi });
@@ -213,3 +214,6 @@ fn write_rules(
     }
     next
 }
+
+#[cfg(test)]
+mod tests;

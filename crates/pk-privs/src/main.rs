@@ -79,7 +79,8 @@ struct Options {
 fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps> {
     let options = options.with_standard()?;
     let capabilities = Capabilities::settle(options.caps, options.ambient)?;
-    let filter = options.seccomp.map(|source| source.compile(capabilities.bounding())).transpose()?;
+    let filter =
+        options.seccomp.map(|source| source.compile(capabilities.bounding())).transpose()?;
     let prog = Prog::find(operands)?;
     let identity = options.user.map(|user| user.find()).transpose()?;
 
@@ -98,7 +99,10 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps> {
     let unprivileged = options.no_new_privs || no_new_privs()?;
     let (early, late) = if unprivileged { (None, filter) } else { (filter, None) };
     if let Some(filter) = early {
-        filter.add_step("without no_new_privs it takes CAP_SYS_ADMIN, which is about to go", &mut steps);
+        filter.add_step(
+            "without no_new_privs it takes CAP_SYS_ADMIN, which is about to go",
+            &mut steps,
+        );
     }
     capabilities.add_bounding_step(&mut steps);
     if let Some(identity) = identity {

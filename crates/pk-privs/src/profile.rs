@@ -88,9 +88,14 @@ impl Action {
 }
 
 /// Podman's: an error by its name, or as a number.
-fn errno_of(name: &str) -> Result<u16, String> {
+fn errno_of(text: &str) -> Result<u16, String> {
+    let name = match text {
+        "EWOULDBLOCK" => "EAGAIN",
+        "ENOTSUP" => "EOPNOTSUPP",
+        _ => text,
+    };
     let named = (1..=133).find(|&number| format!("{:?}", Errno::from_raw(number.into())) == name);
-    named.or_else(|| name.parse().ok()).ok_or_else(|| format!("{name:?} is no errno"))
+    named.or_else(|| text.parse().ok()).ok_or_else(|| format!("{text:?} is no errno"))
 }
 
 #[derive(Deserialize)]
@@ -140,7 +145,8 @@ impl Profile {
         let (number, errno) = (document.default_errno_ret, document.default_errno.as_deref());
         let default = Action::read(&document.default_action, number, errno)?;
         let says_missing = (number.is_some() || errno.is_some_and(|errno| !errno.is_empty()))
-            && Action::read("SCMP_ACT_ERRNO", number, errno)? == Action::Errno(Errno::ENOSYS as u16);
+            && Action::read("SCMP_ACT_ERRNO", number, errno)?
+                == Action::Errno(Errno::ENOSYS as u16);
         let permissive = matches!(default, Action::Allow | Action::Log | Action::Trace(_));
         let mut rules = Vec::new();
         for entry in document.syscalls.unwrap_or_default() {
@@ -180,8 +186,12 @@ impl Entry {
             (None, names) => names.unwrap_or_default(),
         };
         let action = Action::read(&self.action, self.errno_ret, self.errno.as_deref())?;
-        let conditions: Vec<Condition> =
-            self.args.unwrap_or_default().iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        let conditions: Vec<Condition> = self
+            .args
+            .unwrap_or_default()
+            .iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_, _>>()?;
         // As runc: conditions on different arguments have all to hold, but of several on the same
         // argument one is enough.
         let mut arguments: Vec<u32> = conditions.iter().map(|one| one.argument).collect();
@@ -252,7 +262,10 @@ fn abis(
     if let Some(wrong) = names.iter().find(|name| !name.starts_with("SCMP_ARCH_")) {
         return Err(format!("{wrong:?} is no architecture"));
     }
-    Ok(OF_THIS_MACHINE.into_iter().filter(|abi| names.iter().any(|name| name == abi.name)).collect())
+    Ok(OF_THIS_MACHINE
+        .into_iter()
+        .filter(|abi| names.iter().any(|name| name == abi.name))
+        .collect())
 }
 
 fn flags(names: Vec<String>) -> Result<u32, String> {
@@ -282,3 +295,6 @@ impl Display for Action {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,7 +92,9 @@ impl Limit {
         }
         if !crate::capabilities::is_effective(CapabilitySet::SYS_RESOURCE) {
             let now = Shown(now);
-            return Some(format!("the hard limit is {now}, and to raise it takes CAP_SYS_RESOURCE"));
+            return Some(format!(
+                "the hard limit is {now}, and to raise it takes CAP_SYS_RESOURCE"
+            ));
         }
         let most = std::fs::read_to_string("/proc/sys/fs/nr_open").ok()?;
         let most = most.trim();
@@ -133,8 +135,18 @@ mod tests {
             assert_eq!((limit.name, limit.soft, limit.hard), expected, "{text}");
         }
         for wrong in [
-            "", "nofile", "nofile=", "nofile=1:", "nofile=:1", "NOFILE=1", "files=1", "nofile=2:1",
-            "nofile=unlimited:1", "nofile=1k", "nofile=-2", "nofile=1:2:3",
+            "",
+            "nofile",
+            "nofile=",
+            "nofile=1:",
+            "nofile=:1",
+            "NOFILE=1",
+            "files=1",
+            "nofile=2:1",
+            "nofile=unlimited:1",
+            "nofile=1k",
+            "nofile=-2",
+            "nofile=1:2:3",
             "nofile=18446744073709551615",
         ] {
             assert!(wrong.parse::<Limit>().is_err(), "{wrong}");

@@ -61,7 +61,8 @@ impl Source {
             .map_err(|reason| Error::new(&option, reason))?;
         let instructions = compile(&profile);
         if instructions.len() > 4096 {
-            let reason = format!("becomes {} instructions, the kernel takes 4096", instructions.len());
+            let reason =
+                format!("becomes {} instructions, the kernel takes 4096", instructions.len());
             return Err(Error::new(option, reason));
         }
         Ok(Filter { instructions, flags: profile.flags, source: self })

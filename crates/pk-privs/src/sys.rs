@@ -10,6 +10,7 @@ pub fn load_filter(filter: &mut [sock_filter], flags: u32) -> nix::Result<()> {
     let program = sock_fprog { len: length, filter: filter.as_mut_ptr() };
     // SAFETY: the kernel reads `program` and the `length` instructions that it points to, which are
     // borrowed for the whole call, and checks them; it writes nothing.
-    let result = unsafe { libc::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    let result =
+        unsafe { libc::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     Errno::result(result).map(drop)
 }

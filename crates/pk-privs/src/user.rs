@@ -40,9 +40,11 @@ impl FromStr for User {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (user, groups) = text.split_once(':').map_or((text, None), |(user, rest)| (user, Some(rest)));
+        let (user, groups) =
+            text.split_once(':').map_or((text, None), |(user, rest)| (user, Some(rest)));
         let mut groups = groups.into_iter().flat_map(|groups| groups.split(','));
-        let (group, others) = (groups.next().map(str::to_owned), groups.map(str::to_owned).collect());
+        let (group, others) =
+            (groups.next().map(str::to_owned), groups.map(str::to_owned).collect());
         let user = Self { user: user.to_owned(), group, others };
         let named = user.group.iter().chain(&user.others).chain([&user.user]);
         if named.into_iter().any(String::is_empty) {
@@ -76,14 +78,11 @@ impl Database {
         let uid = entry.as_ref().map_or(number_given, |entry| number(entry[2]));
         let uid = uid.ok_or_else(|| unknown("user", &user.user, "/etc/passwd"))?;
         let own_group = entry.as_ref().and_then(|entry| number(entry[3])).unwrap_or(0);
-        let group = |group: &String| {
-            self.group(group).ok_or_else(|| unknown("group", group, "/etc/group"))
-        };
+        let group =
+            |group: &String| self.group(group).ok_or_else(|| unknown("group", group, "/etc/group"));
         let (gid, groups) = match &user.group {
             None => (own_group, entry.map_or(Vec::new(), |entry| self.groups_of(entry[0]))),
-            Some(first) => {
-                (group(first)?, user.others.iter().map(group).collect::<Result<_>>()?)
-            }
+            Some(first) => (group(first)?, user.others.iter().map(group).collect::<Result<_>>()?),
         };
         Ok(Identity { uid, gid, groups })
     }
@@ -168,7 +167,8 @@ impl Identity {
 
 fn why_not(errno: Option<Errno>, denied: bool) -> Option<String> {
     if errno == Some(Errno::EINVAL) {
-        let hint = "an id is not mapped in this user namespace: pk-ns --map-auto maps more than one";
+        let hint =
+            "an id is not mapped in this user namespace: pk-ns --map-auto maps more than one";
         return Some(hint.to_owned());
     }
     if denied {
