@@ -106,6 +106,8 @@ impl Child {
         loop {
             match self.news()? {
                 News::Ended(status) => return Ok(status),
+                // PID 1 cannot stop; trying would only discard a SIGCONT that is on its way.
+                News::Stopped if getpid().is_init() => {}
                 // A job that is stopped is stopped as a whole, so that the shell sees it.
                 News::Stopped => raise(Signal::SIGSTOP)?,
                 News::Signal(signal) => self.forward(signal)?,
