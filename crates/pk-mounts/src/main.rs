@@ -14,6 +14,7 @@ mod overlay;
 mod root;
 mod standard;
 mod sys;
+mod tools;
 
 use argh::{ArgsInfo, FromArgs};
 use bind::{Bind, Tmpfs};
@@ -21,6 +22,7 @@ use filesystem::Filesystem;
 use pk::{Error, Prog, Result, Steps};
 use root::Root;
 use std::ffi::OsString;
+use tools::Tools;
 
 const TOOL: pk::Tool = pk::Tool {
     name: env!("CARGO_PKG_NAME"),
@@ -61,6 +63,10 @@ struct Options {
     /// the cgroup hierarchies of the process's cgroup namespace on /sys/fs/cgroup, read-only
     #[argh(switch)]
     cgroup: bool,
+    /// the directory of these tools on /run/pk, where nothing can write to it: what runs inside
+    /// ROOT, as in pk-chroot-exec ROOT /run/pk/pk-init sh (docker: --init)
+    #[argh(switch)]
+    tools: bool,
     /// SRC, with what is mounted in it, on DST; OPTION: ro, nosuid, nodev, noexec, norec
     /// (repeatable; docker: --volume)
     #[argh(option, arg_name = "SRC:DST[:OPTION,...]")]
@@ -97,6 +103,7 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps<Root>> {
     for bind in &options.bind {
         bind.check_source()?;
     }
+    let tools = options.tools.then(Tools::find).transpose()?;
 
     let shown = root.shown();
     let is_mount = root.is_mount()?;
@@ -137,6 +144,10 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps<Root>> {
         );
     }
     bind::add_mounts(options.bind, options.tmpfs, &shown, &mut steps);
+    // A /run that was asked for would cover them.
+    if let Some(tools) = tools {
+        tools.add_mount(&shown, &mut steps);
+    }
     if standard {
         mask::add_standard(&shown, &mut steps);
     }

@@ -276,8 +276,8 @@ pub fn attach(mount: impl AsFd, on: impl AsFd) -> Result<()> {
 }
 
 /// Opens a path of the host, for what it is and not for reading.
-pub fn open_source(path: &str) -> nix::Result<OwnedFd> {
-    openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
+pub fn open_source(path: impl AsRef<Path>) -> nix::Result<OwnedFd> {
+    openat(AT_FDCWD, path.as_ref(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
 }
 
 /// Modes of what is made are meant as they stand; PROG gets the umask as it was.

@@ -7,6 +7,8 @@ mod contract;
 mod mounts;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/tools.rs"]
+mod tools;
 
 use contract::{Root, Stage, Tool, is_root, run, skip};
 use std::fs;
