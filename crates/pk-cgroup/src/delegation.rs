@@ -37,15 +37,20 @@ impl Delegation {
         if is(error, Errno::AGAIN) {
             return full(parent);
         }
-        if !is_refusal(error) || is_writable(parent) {
-            return None;
+        if is_refusal(error) && !is_writable(parent) {
+            return self.why_not_delegated(parent);
         }
-        let own = self.own.as_ref().filter(|own| own.starts_with(parent));
-        if let Some(why) = own.and_then(|own| self.why_not_below(own)) {
-            return Some(why);
-        }
-        let grant = self.grant(parent);
-        Some(format!("{}: it is not delegated; {grant}", owner(parent)?))
+        None
+    }
+
+    /// A group is not this user's. Where one between it and the process is, that one has a reason
+    /// not to have been taken.
+    fn why_not_delegated(&self, group: &Path) -> Option<String> {
+        let own = self.own.as_ref().filter(|own| own.starts_with(group));
+        own.and_then(|own| self.why_not_below(own)).or_else(|| {
+            let grant = self.grant(group);
+            Some(format!("{}: it is not delegated; {grant}", owner(group)?))
+        })
     }
 
     /// Why the groups of this user's, of which the process is in one, cannot hold its new group.
@@ -71,24 +76,26 @@ impl Delegation {
     }
 
     /// Why controllers could not be written to a `cgroup.subtree_control`.
-    pub fn why_not_handed_on(file: &Path, value: &str, error: &Error) -> Option<String> {
+    pub fn why_not_handed_on(&self, file: &Path, value: &str, error: &Error) -> Option<String> {
         let group = file.parent()?;
+        if is_refusal(error) && !is_writable(group) {
+            return self.why_not_delegated(group);
+        }
         if is_refusal(error) && !is_writable(file) {
-            let owner = owner(file)?;
-            let rule = "controllers come from above (cgroups(7), \"top-down constraint\")";
-            return Some(format!("{owner}; {rule}; as root: echo {value} > {}", quote(file)));
+            let user = getuid().as_raw();
+            return Some(format!("{}; as root: chown {user} {}", owner(file)?, quote(file)));
         }
         let has = words(&group.join("cgroup.controllers")).ok()?;
         let lacks = |name: &&str| !has.iter().any(|other| other == name);
         let lacking: Vec<&str> =
             value.split(' ').map(|word| word.trim_start_matches('+')).filter(lacks).collect();
-        let shown = lacking.join(" ");
         let above = group.parent().filter(|_| is(error, Errno::NOENT) && !lacking.is_empty())?;
         Some(format!(
-            "{:?} has {}; {:?} does not hand {shown} on",
+            "{:?} has {}; {:?} does not hand {} on",
             group.join("cgroup.controllers"),
             if has.is_empty() { "none".to_owned() } else { has.join(" ") },
-            above.join("cgroup.subtree_control")
+            above.join("cgroup.subtree_control"),
+            lacking.join(" ")
         ))
     }
 
