@@ -3,8 +3,8 @@
 use crate::dev::open_null;
 use crate::filesystem::{Filesystem, NOTHING_BUT_FILES};
 use crate::root::{Links, Root, clone_tree};
+use crate::source::is_directory;
 use crate::sys::mount_setattr;
-use nix::sys::stat::{SFlag, fstat};
 use pk::{Result, Steps, quote};
 use rustix::mount::MountAttrFlags;
 use std::os::fd::OwnedFd;
@@ -39,7 +39,7 @@ pub fn add_standard(root: &str, steps: &mut Steps<Root>) {
                 let Some(on) = root.find(path, Links::Refused)? else { continue };
                 let tree = clone_tree(&on, true)?;
                 mount_setattr(&tree, MountAttrFlags::MOUNT_ATTR_RDONLY, true)?;
-                root.attach(tree, &on)?;
+                root.attach(&tree, &on)?;
             }
             Ok::<_, pk::Error>(())
         },
@@ -64,7 +64,7 @@ pub fn add_masks(paths: Vec<String>, links: Links, root: &str, steps: &mut Steps
             let mut covers = Covers { null: None, nothing: None };
             for path in &paths {
                 let Some(on) = root.find(path, links)? else { continue };
-                root.attach(covers.copy(is_directory(&on)?)?, &on)?;
+                root.attach(&covers.copy(is_directory(&on)?)?, &on)?;
             }
             Ok::<_, pk::Error>(())
         },
@@ -92,8 +92,4 @@ impl Covers {
         }
         clone_tree(cover.as_ref().expect("just made"), false)
     }
-}
-
-fn is_directory(file: &OwnedFd) -> Result<bool> {
-    Ok(fstat(file)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits())
 }
