@@ -155,8 +155,9 @@ impl Overlay {
         let overlay = Some("overlay");
         mount(overlay, on, overlay, MsFlags::empty(), Some(options.as_str()))
             .map_err(|errno| match errno {
-                Errno::EINVAL => Error::from(errno)
-                    .hint("the end of dmesg may say what is wrong with a layer".to_owned()),
+                Errno::EINVAL => Error::from(errno).hint(
+                    "the kernel's log (dmesg) says what is wrong with which layer".to_owned(),
+                ),
                 errno => errno.into(),
             })
             .attempt(format_args!("mount(\"overlay\", {on:?}, {options:?})"))?;
