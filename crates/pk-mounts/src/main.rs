@@ -9,12 +9,16 @@ mod cgroup;
 mod dev;
 mod filesystem;
 mod host;
+mod idmap;
 mod mask;
+mod mountinfo;
 mod overlay;
 mod root;
+mod source;
 mod standard;
 mod sys;
 mod tools;
+mod travel;
 
 use argh::{ArgsInfo, FromArgs};
 use bind::{Bind, Tmpfs};
@@ -67,8 +71,9 @@ struct Options {
     /// ROOT, as in pk-chroot-exec ROOT /run/pk/pk-init sh (docker: --init)
     #[argh(switch)]
     tools: bool,
-    /// SRC, with what is mounted in it, on DST; OPTION: ro, nosuid, nodev, noexec, norec
-    /// (repeatable; docker: --volume)
+    /// SRC, with what is mounted in it, on DST; OPTION: ro, nosuid, nodev, noexec, norec,
+    /// idmap=INNER:OUTER:COUNT, or how mounts travel: private, slave, shared, or with an r in
+    /// front also those below (repeatable; docker: --volume)
     #[argh(option, arg_name = "SRC:DST[:OPTION,...]")]
     bind: Vec<Bind>,
     /// a tmpfs on DST; OPTION: size=64M, mode=700, ro, noexec, … (repeatable; docker: --tmpfs)
@@ -109,6 +114,9 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps<Root>> {
     let is_mount = root.is_mount()?;
     let mut steps = Steps::new(root);
     steps.check(|root| root.check_private());
+    for bind in &options.bind {
+        bind.add_check(&mut steps);
+    }
     match overlay {
         Some(overlay) => overlay.add_mount(&shown, &mut steps),
         None if is_mount => {}

@@ -7,7 +7,8 @@
 //! through `/proc/PID/exe` (CVE-2019-5736).
 
 use crate::filesystem::{Filesystem, names, words};
-use crate::root::{Links, Root, attach, open_source};
+use crate::root::{Links, Root, attach};
+use crate::source;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{fstatat, stat};
@@ -34,7 +35,7 @@ impl Tools {
     pub fn find() -> Result<Self> {
         let own = fs::read_link("/proc/self/exe").attempt("readlink(\"/proc/self/exe\")")?;
         let path = own.parent().unwrap_or(Path::new("/")).to_owned();
-        let directory = open_source(&path).attempt(format_args!("open({path:?})"))?;
+        let directory = source::open(&path)?;
         // What has been removed or covered since has a name that leads somewhere else.
         let running = stat("/proc/self/exe").attempt("stat(\"/proc/self/exe\")")?;
         let name = own.file_name().unwrap_or_default();
