@@ -1,4 +1,4 @@
-//! The five sets, no_new_privs, the securebits and the user, as `/proc/self/status` tells them.
+//! The five sets, `no_new_privs`, the securebits and the user, as `/proc/self/status` tells them.
 
 use crate::contract::{is_root, run, skip};
 use crate::{TOOL, as_root, field, in_user_namespace, output};
