@@ -1,6 +1,6 @@
 //! probe [CALL...]: makes system calls, each in a child of its own, and prints what became of it.
 //!
-//! CALL is ABI:NUMBER[:ARGUMENT...], where ABI is x86_64, x32 or i386; `thread:` in front has it made
+//! CALL is ABI:NUMBER[:ARGUMENT...], where ABI is `x86_64`, `x32` or `i386`; `thread:` in front has it made
 //! by a second thread. Without CALL every number of each ABI is called with arguments that can do
 //! no harm, because they mean nothing: all bits set, which is no address, no descriptor and no
 //! process. It is to be run in namespaces all the same. `scripts/tests/seccomp` compares what it
@@ -109,7 +109,7 @@ mod calls {
     /// How a child ended; none where it had to be ended, after half a second.
     fn wait(child: i32) -> Option<i32> {
         let mut status = 0;
-        for _ in 0..5000 {
+        for _ in 0..2500 {
             // SAFETY: waits for a child of this process, and writes to one integer.
             let waited = unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) };
             if waited == child {
@@ -157,7 +157,7 @@ mod calls {
     /// The stack pointer is put aside: sigreturn takes what lies there for the state to go on with,
     /// and shall find nothing. A child of fork or vfork ends at once: the latter has its parent's stack,
     /// and both have the memory for the outcome.
-    fn syscall(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {
+    fn syscall(number: u64, arguments: [u64; 6]) -> i64 {
         let result;
         let ends_a_child = u64::from([57, 58].contains(&(number & !X32_BIT)));
         // SAFETY: the arguments are no addresses of this process, whatever the call is; all
@@ -168,7 +168,8 @@ mod calls {
                 "test rax, rax", "jnz 2f", "test r13, r13", "jz 2f",
                 "mov eax, 231", "xor edi, edi", "syscall", "ud2", "2:",
                 inlateout("rax") number => result,
-                in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+                in("rdi") arguments[0], in("rsi") arguments[1], in("rdx") arguments[2],
+                in("r10") arguments[3], in("r8") arguments[4], in("r9") arguments[5],
                 in("r13") ends_a_child, lateout("rcx") _, lateout("r11") _, out("r12") _,
             );
         }
@@ -176,7 +177,7 @@ mod calls {
     }
 
     /// The same by the way of a 32-bit program, which the kernel offers to a 64-bit one too.
-    fn int80(number: u64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {
+    fn int80(number: u64, arguments: [u64; 6]) -> i64 {
         let result: u64;
         let ends_a_child = u64::from([2, 190].contains(&number));
         // SAFETY: as above; rbx and rbp are put back, which the compiler does not give away.
@@ -188,13 +189,15 @@ mod calls {
                 "test eax, eax", "jnz 2f", "test r15, r15", "jz 2f",
                 "mov eax, 231", "xor edi, edi", "syscall", "ud2", "2:",
                 inlateout("rax") number => result,
-                inlateout("r8") a => _, in("rcx") b, in("rdx") c, in("rsi") d, in("rdi") e,
-                inlateout("r9") f => _,
-                lateout("r10") _, lateout("r11") _, out("r12") _, out("r13") _, out("r14") _, in("r15") ends_a_child,
+                inlateout("r8") arguments[0] => _, in("rcx") arguments[1], in("rdx") arguments[2],
+                in("rsi") arguments[3], in("rdi") arguments[4], inlateout("r9") arguments[5] => _,
+                lateout("r10") _, lateout("r11") _, out("r12") _, out("r13") _, out("r14") _,
+                in("r15") ends_a_child,
             );
         }
         // A 32-bit result, whose sign the kernel may or may not have extended.
-        i64::from((result & 0xffff_ffff) as u32 as i32)
+        let low = u32::try_from(result & 0xffff_ffff).expect("masked");
+        i64::from(low.cast_signed())
     }
 }
 

@@ -121,7 +121,7 @@ impl Capabilities {
         self.choice.map_or(self.bounding, |choice| self.bounding & choice.wanted)
     }
 
-    /// The bounding set first: dropping from it needs CAP_SETPCAP, which a change of user and the
+    /// The bounding set first: dropping from it needs `CAP_SETPCAP`, which a change of user and the
     /// other sets may take away.
     pub fn add_bounding_step(&self, steps: &mut Steps) {
         let Some(choice) = self.choice else { return };
@@ -151,16 +151,21 @@ impl Capabilities {
         let all = CapabilitySet::all();
         let wanted = choice.map_or(all, |choice| choice.wanted) & self.bounding;
         let needed = choice.map_or(CapabilitySet::empty(), |choice| choice.needed) | ambient;
-        let mut call = format!("capset({{permitted = effective = {}, ", list(wanted, "|"));
-        call += &format!("inheritable = {}}}), ", list(ambient, "|"));
-        call += "prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)";
-        for name in ambient.iter_names().map(|(name, _)| name) {
-            call += &format!(", prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_{name})");
-        }
-        let switches = switches(ambient);
-        let shell = format!(
-            "capsh --drop=… ; setpriv --inh-caps -all{switches} --ambient-caps -all{switches} PROG"
+        let raise =
+            ambient.iter_names().map(|(name, _)| format!("PR_CAP_AMBIENT_RAISE, CAP_{name}"));
+        let ambient_calls: Vec<String> = ["PR_CAP_AMBIENT_CLEAR_ALL".to_owned()]
+            .into_iter()
+            .chain(raise)
+            .map(|what| format!("prctl(PR_CAP_AMBIENT, {what})"))
+            .collect();
+        let call = format!(
+            "capset({{effective = permitted = {}, inheritable = {}}}), {}",
+            list(wanted, "|"),
+            list(ambient, "|"),
+            ambient_calls.join(", ")
         );
+        let switches = switches(ambient);
+        let shell = format!("setpriv --inh-caps -all{switches} --ambient-caps -all{switches} PROG");
         steps.add(
             "what is left to this process and, through ambient, to who is not root",
             call,
@@ -198,7 +203,7 @@ pub fn is_effective(capability: CapabilitySet) -> bool {
     thread::capabilities(None).is_ok_and(|now| now.effective.contains(capability))
 }
 
-/// The way out for who may not change what only CAP_SETPCAP may.
+/// The way out for who may not change what only `CAP_SETPCAP` may.
 pub fn no_setpcap() -> Option<String> {
     (!is_effective(CapabilitySet::SETPCAP)).then(|| {
         "this needs CAP_SETPCAP, which this process does not have: put pk-ns --user --map-root in front".to_owned()
@@ -217,9 +222,11 @@ fn list(set: CapabilitySet, separator: &str) -> String {
     if names.is_empty() { "0".to_owned() } else { names.join(separator) }
 }
 
-/// As setpriv takes them.
+/// As setpriv takes them, after others.
 fn switches(set: CapabilitySet) -> String {
-    set.iter_names().map(|(name, _)| format!(",+{}", name.to_ascii_lowercase())).collect()
+    let lower = |(name, _): (&str, _)| name.to_ascii_lowercase();
+    let names: Vec<String> = set.iter_names().map(lower).collect();
+    if names.is_empty() { String::new() } else { format!(",+{}", names.join(",+")) }
 }
 
 #[cfg(test)]

@@ -66,31 +66,26 @@ pub fn compile(profile: &Profile) -> Vec<sock_filter> {
 fn x86_64_ranges(profile: &Profile, by_name: &RulesByName) -> Vec<Range> {
     let native = ranges(profile, by_name, &X86_64);
     let beyond = native.last().map(|range| range.verdict.clone());
-    let beyond = beyond.unwrap_or(Verdict::Always(profile.default));
+    let default = Verdict::Always(profile.default);
+    let beyond = beyond.unwrap_or(default.clone());
     let foreign = Verdict::Always(FOREIGN);
     let abi = &X86_64;
     let mut all = native;
-    match profile.abis.iter().copied().find(|other| other.name == X32.name) {
-        Some(x32) => {
-            let x32_ranges = ranges(profile, by_name, x32);
-            let beyond_x32 = x32_ranges.last().map(|range| range.verdict.clone());
-            all.extend(x32_ranges);
-            all.push(Range { first: 2 * X32_BIT, verdict: beyond, abi });
-            let verdict = beyond_x32.unwrap_or(Verdict::Always(profile.default));
-            all.push(Range { first: 3 * X32_BIT, verdict, abi });
-        }
-        None => {
-            let stub = beyond != Verdict::Always(profile.default);
-            all.push(Range { first: X32_BIT, verdict: foreign.clone(), abi });
-            if stub {
-                all.push(Range { first: 2 * X32_BIT, verdict: beyond, abi });
-                all.push(Range { first: 3 * X32_BIT, verdict: foreign, abi });
-            }
-            // A tracer sets the number to -1 to have a call skipped: no call, and not x32's.
-            let verdict = Verdict::Always(profile.default);
-            all.push(Range { first: u32::MAX, verdict, abi });
-        }
+    if let Some(x32) = profile.abis.iter().copied().find(|other| other.name == X32.name) {
+        let x32_ranges = ranges(profile, by_name, x32);
+        let beyond_x32 = x32_ranges.last().map(|range| range.verdict.clone());
+        all.extend(x32_ranges);
+        all.push(Range { first: 2 * X32_BIT, verdict: beyond, abi });
+        all.push(Range { first: 3 * X32_BIT, verdict: beyond_x32.unwrap_or(default), abi });
+        return all;
     }
+    all.push(Range { first: X32_BIT, verdict: foreign.clone(), abi });
+    if beyond != default {
+        all.push(Range { first: 2 * X32_BIT, verdict: beyond, abi });
+        all.push(Range { first: 3 * X32_BIT, verdict: foreign, abi });
+    }
+    // A tracer sets the number to -1 to have a call skipped: no call, and not x32's.
+    all.push(Range { first: u32::MAX, verdict: default, abi });
     all
 }
 

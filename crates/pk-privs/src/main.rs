@@ -44,6 +44,8 @@ pk-privs runs in: after pk-chroot-exec, the container's.
 pk::main!(TOOL, steps);
 
 /// Give up privileges, then become PROG.
+// What the help prints is not Markdown.
+#[allow(clippy::doc_markdown)]
 #[derive(FromArgs, ArgsInfo)]
 struct Options {
     /// what Docker does: --caps default and --seccomp default, unless they are given; as with

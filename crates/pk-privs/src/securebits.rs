@@ -39,8 +39,8 @@ impl FromStr for Securebits {
 
 impl Securebits {
     pub fn add_step(self, steps: &mut Steps) {
-        let named = NAMES.iter().filter(|(_, bit)| self.0.contains(*bit));
-        let names: Vec<&str> = named.map(|(name, _)| *name).collect();
+        let set = NAMES.iter().filter(|(_, bit)| self.0.contains(*bit));
+        let names: Vec<&str> = set.map(|(name, _)| *name).collect();
         let constant = |name: &&str| format!("SECBIT_{}", name.to_ascii_uppercase());
         let constants: Vec<String> = names.iter().map(constant).collect();
         steps.add(

@@ -17,7 +17,7 @@ const LIMIT: u64 = 4 << 20;
 /// `USER[:GROUP[,GROUP]...]`, each a name or a number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct User {
-    user: String,
+    name: String,
     group: Option<String>,
     others: Vec<String>,
 }
@@ -45,8 +45,8 @@ impl FromStr for User {
         let mut groups = groups.into_iter().flat_map(|groups| groups.split(','));
         let (group, others) =
             (groups.next().map(str::to_owned), groups.map(str::to_owned).collect());
-        let user = Self { user: user.to_owned(), group, others };
-        let named = user.group.iter().chain(&user.others).chain([&user.user]);
+        let user = Self { name: user.to_owned(), group, others };
+        let named = user.group.iter().chain(&user.others).chain([&user.name]);
         if named.into_iter().any(String::is_empty) {
             return Err("is not USER[:GROUP[,GROUP...]]");
         }
@@ -66,7 +66,7 @@ impl Database {
     /// As Docker does: a number needs no entry, and has group 0 without one; the user's other
     /// groups come along unless a group is named.
     fn find(&self, user: &User) -> Result<Identity> {
-        let name = user.user.as_bytes();
+        let name = user.name.as_bytes();
         let unknown = |what: &str, name: &str, file: &str| {
             Error::new(format!("--user {name:?}"), format!("no such {what} in {file}"))
         };
@@ -76,7 +76,7 @@ impl Database {
             passwd().find(|entry| number_given.is_some() && number(entry[2]) == number_given)
         });
         let uid = entry.as_ref().map_or(number_given, |entry| number(entry[2]));
-        let uid = uid.ok_or_else(|| unknown("user", &user.user, "/etc/passwd"))?;
+        let uid = uid.ok_or_else(|| unknown("user", &user.name, "/etc/passwd"))?;
         let own_group = entry.as_ref().and_then(|entry| number(entry[3])).unwrap_or(0);
         let group =
             |group: &String| self.group(group).ok_or_else(|| unknown("group", group, "/etc/group"));
@@ -120,9 +120,10 @@ impl Identity {
         if sets_groups {
             let list = if groups.is_empty() { "NULL" } else { &format!("[{list}]") };
             calls.insert(0, format!("setgroups({}, {list})", groups.len()));
-            options = match groups.is_empty() {
-                true => " --clear-groups".to_owned(),
-                false => format!(" --groups {}", list.replace([' ', '[', ']'], "")),
+            options = if groups.is_empty() {
+                " --clear-groups".to_owned()
+            } else {
+                format!(" --groups {}", list.replace(['[', ' ', ']'], ""))
             };
         }
         if keeps_capabilities {

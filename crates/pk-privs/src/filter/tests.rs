@@ -1,7 +1,7 @@
 //! The compiled program, run by a small interpreter, against what the profile says.
 
 use super::*;
-use crate::abi::X86;
+use crate::abi::{AARCH64, ARM, X86};
 use crate::condition::Comparison;
 use crate::profile::{Circumstances, Rule};
 use proptest::prelude::*;
@@ -25,7 +25,8 @@ impl Call {
             AUDIT_ARCH => self.audit,
             _ => {
                 let argument = self.arguments[usize::try_from((offset - 16) / 8).unwrap()];
-                let half = if offset % 8 == 0 { argument & 0xffff_ffff } else { argument >> 32 };
+                let half =
+                    if offset.is_multiple_of(8) { argument & 0xffff_ffff } else { argument >> 32 };
                 u32::try_from(half).unwrap()
             }
         }
@@ -80,8 +81,8 @@ fn holds(condition: &Condition, arguments: &[u64; 6]) -> bool {
 fn meaning(profile: &Profile, call: &Call) -> u32 {
     let abis = [&X86_64, &X86];
     let Some(abi) = abis.into_iter().find(|abi| abi.audit == call.audit) else { return KILL };
-    let named = profile.abis.iter().any(|other| other.name == abi.name);
-    if !named && abi.name != X86_64.name {
+    let is_listed = profile.abis.iter().any(|other| other.name == abi.name);
+    if !is_listed && abi.name != X86_64.name {
         return KILL;
     }
     if abi.name == X86_64.name && call.number & X32_BIT != 0 {
@@ -91,7 +92,7 @@ fn meaning(profile: &Profile, call: &Call) -> u32 {
     let names = profile.rules.iter().flat_map(|rule| &rule.names);
     let number_of = |name: &String| numbers.iter().find(|row| row.1 == name).map(|row| row.0);
     let newest = names.filter_map(number_of).max().unwrap_or(0);
-    if named && profile.newer_are_missing && newest > 0 && call.number > newest {
+    if is_listed && profile.newer_are_missing && newest > 0 && call.number > newest {
         return Action::Errno(38).code();
     }
     let name = numbers.iter().find(|row| row.0 == call.number).map_or("", |row| row.1);
@@ -263,7 +264,7 @@ fn the_default_profile_says_something_of_every_call() {
     assert!(rules.iter().all(|rule| rule["comment"].as_str().is_some_and(|text| !text.is_empty())));
     let names = rules.iter().flat_map(|rule| rule["names"].as_array().unwrap());
     let names: Vec<&str> = names.map(|name| name.as_str().unwrap()).collect();
-    for abi in [&X86_64, &X86, &crate::abi::X32, &crate::abi::AARCH64, &crate::abi::ARM] {
+    for abi in [&X86_64, &X86, &X32, &AARCH64, &ARM] {
         for (_, name) in (abi.numbers)() {
             assert!(names.contains(&name), "{name} of {}", abi.name);
         }
