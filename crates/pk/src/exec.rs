@@ -16,7 +16,11 @@ use std::path::{Path, PathBuf};
 
 /// The tools that take a PROG. They are told the mode through the environment, and explain
 /// themselves where another PROG would not be run.
-const LINKS: [&str; 5] = ["pk-cgroup", "pk-ns", "pk-mounts", "pk-chroot-exec", "pk-init"];
+const LINKS: [&str; 6] = ["pk-pty", "pk-cgroup", "pk-ns", "pk-mounts", "pk-chroot-exec", "pk-init"];
+
+/// The variable by which pk-pty tells pk-chroot-exec the number of a socket: whoever opens a
+/// terminal for PROG sends its master there.
+pub const CONSOLE_FD: &str = "PK_CONSOLE_FD";
 
 /// Where PROG is looked for when there is no PATH: what `execvp(3)` takes.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -111,8 +115,8 @@ impl Prog {
         format!("exec {}", words.join(" "))
     }
 
-    /// Becomes PROG; returns only the error.
-    pub(crate) fn exec(self, mode: &Mode) -> Error {
+    /// Becomes PROG; returns only the error. `told` is a variable for the next link.
+    pub(crate) fn exec(self, mode: &Mode, told: Option<(&'static str, String)>) -> Error {
         let link = self.is_link();
         // The next link reports on it too, whatever was closed; another PROG is not to have it.
         if let Some(trace) = mode.trace.as_ref().filter(|trace| trace.descriptor > 2)
@@ -120,7 +124,16 @@ impl Prog {
         {
             return Error::from(error).attempting("fcntl(PK_TRACE_FD, F_SETFD)");
         }
-        let environment = self.environment.unwrap_or_else(|| std::env::vars_os().collect());
+        let mut environment = self.environment.unwrap_or_else(|| std::env::vars_os().collect());
+        if let Some((name, value)) = told {
+            environment.retain(|(other, _)| other != name);
+            environment.push((name.into(), value.into()));
+        }
+        let console = environment.iter().find(|(name, _)| name == CONSOLE_FD);
+        if let Some(number) = console.and_then(|(_, value)| value.to_str()?.parse().ok()) {
+            // A variable that somebody made up names no descriptor, which is told where it is used.
+            let _ = sys::set_close_on_exec(number, !link);
+        }
         let own = |name: &OsStr| name.as_bytes().starts_with(b"PK_");
         let mut environment: Vec<_> =
             environment.into_iter().filter(|(name, _)| link || !own(name)).collect();
@@ -141,7 +154,7 @@ impl Prog {
             .filter(|path| path.exists());
         let path = beside.unwrap_or_else(|| self.path.clone());
         Self { path, arguments: self.arguments.clone(), environment: None, missing: None }
-            .exec(mode)
+            .exec(mode, None)
     }
 }
 
