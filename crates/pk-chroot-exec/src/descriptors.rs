@@ -3,6 +3,7 @@
 
 use nix::errno::Errno;
 use pk::{Error, Result, Steps};
+use std::os::fd::BorrowedFd;
 
 /// Refuses to keep what is not there.
 pub fn check_open(kept: &[u32]) -> Result<()> {
@@ -13,6 +14,16 @@ pub fn check_open(kept: &[u32]) -> Result<()> {
             .map_err(|_| Error::usage(format!("--keep-fd {number}"), "is no open descriptor"))?;
     }
     Ok(())
+}
+
+/// A descriptor that was handed to this process by number.
+pub fn inherited(number: i32) -> nix::Result<BorrowedFd<'static>> {
+    // SAFETY: F_GETFD takes numbers and touches no memory. Nothing here closes what it did not
+    // open, so that the descriptor lives as long as the process.
+    unsafe {
+        Errno::result(libc::fcntl(number, libc::F_GETFD))?;
+        Ok(BorrowedFd::borrow_raw(number))
+    }
 }
 
 /// Closes all above 2 but `kept`, at the moment of the exec: `close_range(2)`.

@@ -13,7 +13,9 @@ pub struct Environment(Vec<(OsString, OsString)>);
 impl Environment {
     /// The caller's, but for the home of another user.
     pub fn inherited(home: Option<OsString>) -> Self {
-        let mut environment = Self(std::env::vars_os().collect());
+        // The socket ends here, whether there was a terminal to send or not.
+        let mut environment =
+            Self(std::env::vars_os().filter(|(name, _)| name != pk::CONSOLE_FD).collect());
         if let Some(home) = home {
             environment.set("HOME", home);
         }
@@ -21,12 +23,12 @@ impl Environment {
     }
 
     /// An image's, completed as Docker does.
-    pub fn of_image(home: OsString, variables: Vec<String>) -> Self {
+    pub fn of_image(home: OsString, variables: Vec<String>, terminal: bool) -> Self {
         let mut environment = Self(Vec::new());
         environment.set("PATH", PATH);
         environment.set("HOME", home);
         environment.set("HOSTNAME", nix::unistd::gethostname().unwrap_or_default());
-        if std::io::stdin().is_terminal() {
+        if terminal || std::io::stdin().is_terminal() {
             environment.set("TERM", "xterm");
         }
         for variable in variables {
@@ -82,18 +84,18 @@ mod tests {
     #[test]
     fn an_image_goes_before_what_docker_sets() {
         let variables = ["PATH=/bin", "A=1", "A=2=3", "EMPTY"].map(str::to_owned).to_vec();
-        let environment = Environment::of_image("/root".into(), variables);
+        let environment = Environment::of_image("/root".into(), variables, false);
         assert_eq!(environment.path(), Some(OsStr::new("/bin")));
         let values = ["A", "EMPTY", "HOME"].map(|name| value(&environment, name));
         assert_eq!(values, [Some("2=3"), Some(""), Some("/root")]);
-        let bare = Environment::of_image("/".into(), Vec::new());
+        let bare = Environment::of_image("/".into(), Vec::new(), false);
         assert_eq!(bare.path(), Some(OsStr::new(PATH)));
     }
 
     #[test]
     fn options_go_before_the_image() {
         let asked = ["A=b".to_owned(), "PK_TEST_NEVER_SET".to_owned()];
-        let environment = Environment::of_image("/".into(), vec!["A=a".to_owned()]);
+        let environment = Environment::of_image("/".into(), vec!["A=a".to_owned()], false);
         let environment = environment.with(&asked).unwrap();
         assert_eq!(value(&environment, "A"), Some("b"));
         assert_eq!(value(&environment, "PK_TEST_NEVER_SET"), None);

@@ -9,6 +9,7 @@ mod config;
 mod descriptors;
 mod environment;
 mod pivot;
+mod terminal;
 mod user;
 
 use argh::{ArgsInfo, FromArgs};
@@ -61,6 +62,12 @@ struct Options {
     /// when no PROG is given
     #[argh(option, arg_name = "FILE")]
     config: Option<PathBuf>,
+    /// a session and a terminal of ROOT's own devpts; needs pk-pty as the first link (docker: --tty)
+    #[argh(switch)]
+    terminal: bool,
+    /// a session of its own without a terminal, so that PROG cannot type into the caller's
+    #[argh(switch)]
+    new_session: bool,
     /// leave descriptor N open for PROG; all others above 2 are closed (repeatable)
     #[argh(option, arg_name = "N")]
     keep_fd: Vec<u32>,
@@ -90,7 +97,7 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps> {
     let home = identity.as_ref().ok().and_then(|identity| Some(identity.as_ref()?.home.clone()));
     let environment = if clear {
         let home = home.unwrap_or_else(|| users.home(geteuid().as_raw()));
-        Environment::of_image(home, config.variables)
+        Environment::of_image(home, config.variables, options.terminal)
     } else {
         Environment::inherited(home)
     };
@@ -127,6 +134,12 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps> {
             format!("cd {}", quote(&directory)),
             move |()| change_directory(&directory),
         );
+    }
+    if options.terminal {
+        let owner = identity.as_ref().ok().and_then(|identity| Some(identity.as_ref()?.uid()));
+        terminal::add_terminal(owner, &mut steps);
+    } else if options.new_session {
+        terminal::add_session(&mut steps);
     }
     descriptors::add_close(options.keep_fd, &mut steps);
     match identity {

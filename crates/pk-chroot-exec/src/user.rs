@@ -91,6 +91,10 @@ impl Users {
 }
 
 impl Identity {
+    pub fn uid(&self) -> Uid {
+        Uid::from_raw(self.uid)
+    }
+
     pub fn add_step(self, steps: &mut Steps) {
         let Self { uid, gid, groups, .. } = self;
         // A user namespace that maps one group only forbids setgroups for good.

@@ -14,8 +14,12 @@ use std::path::{Path, PathBuf};
 
 /// The tools that take a PROG. They are told the mode through the environment, and explain
 /// themselves where another PROG would not be run.
-const LINKS: [&str; 6] =
-    ["pk-cgroup", "pk-ns", "pk-mounts", "pk-chroot-exec", "pk-privs", "pk-init"];
+const LINKS: [&str; 7] =
+    ["pk-pty", "pk-cgroup", "pk-ns", "pk-mounts", "pk-chroot-exec", "pk-privs", "pk-init"];
+
+/// The variable by which pk-pty tells pk-chroot-exec the number of a socket: whoever opens a
+/// terminal for PROG sends its master there.
+pub const CONSOLE_FD: &str = "PK_CONSOLE_FD";
 
 /// Where PROG is looked for when there is no PATH: what `execvp(3)` takes.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -134,8 +138,8 @@ impl Prog {
         format!("exec {}", words.join(" "))
     }
 
-    /// Becomes PROG; returns only the error.
-    pub(crate) fn exec(self, mode: &Mode) -> Error {
+    /// Becomes PROG; returns only the error. `told` is a variable for the next link.
+    pub(crate) fn exec(self, mode: &Mode, told: Option<(&'static str, String)>) -> Error {
         let link = self.is_link();
         // The next link reports on it too, whatever was closed; another PROG is not to have it.
         if let Some(trace) = mode.trace.as_ref().filter(|trace| trace.descriptor > 2)
@@ -143,7 +147,16 @@ impl Prog {
         {
             return Error::from(error).attempting("fcntl(PK_TRACE_FD, F_SETFD)");
         }
-        let environment = self.environment.unwrap_or_else(|| std::env::vars_os().collect());
+        let mut environment = self.environment.unwrap_or_else(|| std::env::vars_os().collect());
+        if let Some((name, value)) = told {
+            environment.retain(|(other, _)| other != name);
+            environment.push((name.into(), value.into()));
+        }
+        let console = environment.iter().find(|(name, _)| name == CONSOLE_FD);
+        if let Some(number) = console.and_then(|(_, value)| value.to_str()?.parse().ok()) {
+            // A variable that somebody made up names no descriptor, which is told where it is used.
+            let _ = sys::set_close_on_exec(number, !link);
+        }
         let own = |name: &OsStr| name.as_bytes().starts_with(b"PK_");
         let mut environment: Vec<_> =
             environment.into_iter().filter(|(name, _)| link || !own(name)).collect();
@@ -170,7 +183,7 @@ impl Prog {
             .filter(|path| path.exists());
         let path = beside.unwrap_or_else(|| self.path.clone());
         let arguments = self.arguments.clone();
-        Self { path, arguments, environment: None, copy: None, missing: None }.exec(mode)
+        Self { path, arguments, environment: None, copy: None, missing: None }.exec(mode, None)
     }
 }
 

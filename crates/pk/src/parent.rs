@@ -8,7 +8,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{ForkResult, Pid, getpgid, getpgrp, getsid};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, WaitOptions, getpid, pidfd_open, waitpid};
+use rustix::process::{PidfdFlags, WaitOptions, getpid, pidfd_open, wait};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
@@ -138,7 +138,7 @@ impl Child {
     fn reap(&mut self) -> Result<Option<News>> {
         let mut news = None;
         loop {
-            let ended = match waitpid(None, WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+            let ended = match wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
                 Ok(Some((pid, status))) if pid.as_raw_pid() == self.pid.as_raw() => status,
                 Ok(Some(_)) | Err(Errno::INTR) => continue,
                 Ok(None) => return Ok(news),

@@ -1,7 +1,7 @@
 //! Steps: what a tool does, as a list that can be explained, traced or carried out.
 
 use crate::exec::Prog;
-use crate::parent::{self, Fork};
+use crate::parent::{self, Child, Fork};
 use crate::{Attempt, Error, Result, Tool, sys};
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -14,10 +14,13 @@ pub struct Steps<S = ()> {
     state: S,
     checks: Vec<Action<S>>,
     list: Vec<Step<S>>,
+    tell: Option<Tell<S>>,
     prog: Option<Prog>,
 }
 
 type Action<S> = Box<dyn FnOnce(&mut S) -> Result<()>>;
+type Stay<S> = Box<dyn FnOnce(&mut S, Child) -> Result<u8>>;
+type Tell<S> = Box<dyn FnOnce(&mut S) -> (&'static str, String)>;
 
 struct Step<S> {
     why: &'static str,
@@ -30,17 +33,17 @@ enum Deed<S> {
     Call(Action<S>),
     /// PROG is copied, and the copy executed in its place.
     SealProg,
-    /// The child goes on with the next step; the parent waits for it, does this, and ends.
+    /// The child goes on with the next step; the parent does this, and ends with its status.
     Fork {
         child_is_init: bool,
-        afterwards: Action<S>,
+        stay: Stay<S>,
     },
 }
 
 impl<S> Steps<S> {
     /// No steps yet.
     pub fn new(state: S) -> Self {
-        Self { state, checks: Vec::new(), list: Vec::new(), prog: None }
+        Self { state, checks: Vec::new(), list: Vec::new(), tell: None, prog: None }
     }
 
     /// Something that must hold before the first step, and that only the process that really runs
@@ -71,8 +74,34 @@ impl<S> Steps<S> {
         child_is_init: bool,
         afterwards: impl FnOnce(&mut S) -> Result<()> + 'static,
     ) {
-        let deed = Deed::Fork { child_is_init, afterwards: Box::new(afterwards) };
-        self.list.push(Step { why, call: "fork()".to_owned(), shell: shell.into(), deed });
+        let stay: Stay<S> = Box::new(|state, child| {
+            let status = child.wait();
+            afterwards(state)?;
+            status
+        });
+        self.push_fork(why, shell.into(), child_is_init, stay);
+    }
+
+    /// The same for a parent that has more to do than to wait: `stay` returns the child's status
+    /// once there is [`News::Ended`](crate::News::Ended).
+    pub fn fork_and_stay(
+        &mut self,
+        why: &'static str,
+        shell: impl Into<String>,
+        stay: impl FnOnce(&mut S, Child) -> Result<u8> + 'static,
+    ) {
+        self.push_fork(why, shell.into(), false, Box::new(stay));
+    }
+
+    fn push_fork(&mut self, why: &'static str, shell: String, child_is_init: bool, stay: Stay<S>) {
+        let deed = Deed::Fork { child_is_init, stay };
+        self.list.push(Step { why, call: "fork()".to_owned(), shell, deed });
+    }
+
+    /// A variable for the next link of the chain, whose value is known only when the steps are
+    /// done. Its name begins with `PK_`, so that no other program gets it.
+    pub fn tell(&mut self, variable: impl FnOnce(&mut S) -> (&'static str, String) + 'static) {
+        self.tell = Some(Box::new(variable));
     }
 
     /// A sealed copy of PROG is made, and will be executed in its place: from where the process is
@@ -110,13 +139,9 @@ impl<S> Steps<S> {
             let result = match step.deed {
                 Deed::Call(act) => act(&mut self.state),
                 Deed::SealProg => self.prog.as_mut().map_or(Ok(()), Prog::seal),
-                Deed::Fork { child_is_init, afterwards } => match parent::fork(child_is_init) {
+                Deed::Fork { child_is_init, stay } => match parent::fork(child_is_init) {
                     Ok(Fork::Child) => Ok(()),
-                    Ok(Fork::Parent(child)) => {
-                        let status = child.wait();
-                        afterwards(&mut self.state)?;
-                        return status;
-                    }
+                    Ok(Fork::Parent(child)) => return stay(&mut self.state, child),
                     Err(error) => Err(error),
                 },
             };
@@ -125,7 +150,8 @@ impl<S> Steps<S> {
         }
         let Some(prog) = self.prog else { return Ok(0) };
         mode.report(tool, number + 1, (&prog.call(), &prog.shell(), BECOME), None)?;
-        Err(prog.exec(mode))
+        let told = self.tell.map(|tell| tell(&mut self.state));
+        Err(prog.exec(mode, told))
     }
 
     fn explain(self, tool: &Tool, mode: &Mode) -> Result<u8> {

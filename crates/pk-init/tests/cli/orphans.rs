@@ -66,7 +66,8 @@ fn a_prog_that_leaves_a_daemon_behind_ends_at_once() {
 #[test]
 fn an_orphan_comes_to_pk_init() {
     for mode in As::BOTH {
-        let script = "(sh -c 'read pid rest < /proc/self/stat; echo $pid; exec sleep 60' &); \
+        // In a session of its own, as a daemon is.
+        let script = "(setsid sh -c 'read pid rest < /proc/self/stat; echo $pid; exec sleep 60' &);
             read line; exit 0";
         let mut running = mode.start(script);
         let orphan = running.line();
