@@ -14,6 +14,10 @@ demo *IMAGE:
 test:
     scripts/test
 
+# Open a shell in a virtual machine on cgroup v2 alone
+vm:
+    scripts/vm-test --shell
+
 # Run the lints
 lint:
     scripts/lint

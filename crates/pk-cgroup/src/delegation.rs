@@ -8,7 +8,8 @@
 //! Asked only after the kernel has refused; what is said was seen in the file system.
 
 use crate::directory::{is_writable, lineage, processes};
-use crate::hierarchy::words;
+use crate::hierarchy::{Controller, Version, words};
+use crate::placement::can_hold;
 use pk::{Error, quote};
 use rustix::fs::stat;
 use rustix::io::Errno;
@@ -21,13 +22,13 @@ pub struct Delegation {
     /// The group it is in, if that can be seen.
     pub own: Option<PathBuf>,
     /// v2's controllers that its new group is to have.
-    wanted: Vec<&'static str>,
+    wanted: Vec<Controller>,
     /// Who started it: the shell that a grant would be for. A fork must not change that.
     caller: Option<Pid>,
 }
 
 impl Delegation {
-    pub fn new(own: Option<PathBuf>, wanted: Vec<&'static str>) -> Self {
+    pub fn new(own: Option<PathBuf>, wanted: Vec<Controller>) -> Self {
         Self { own, wanted, caller: getppid() }
     }
 
@@ -37,20 +38,27 @@ impl Delegation {
         if is(error, Errno::AGAIN) {
             return full(parent);
         }
-        if !is_refusal(error) || is_writable(parent) {
-            return None;
+        if is_refusal(error) && !is_writable(parent) {
+            return self.why_not_delegated(parent);
         }
-        let own = self.own.as_ref().filter(|own| own.starts_with(parent));
-        if let Some(why) = own.and_then(|own| self.why_not_below(own)) {
-            return Some(why);
-        }
-        let grant = self.grant(parent);
-        Some(format!("{}: it is not delegated; {grant}", owner(parent)?))
+        None
     }
 
-    /// Why the groups of this user's, of which the process is in one, cannot hold its new group.
+    /// A group is not this user's. Where one between it and the process is, that one is told of.
+    fn why_not_delegated(&self, group: &Path) -> Option<String> {
+        let own = self.own.as_ref().filter(|own| own.starts_with(group));
+        own.and_then(|own| self.why_not_below(own)).or_else(|| {
+            let grant = self.grant(group);
+            Some(format!("{}: it is not delegated; {grant}", owner(group)?))
+        })
+    }
+
+    /// Why none of this user's groups above the process holds the new one.
     fn why_not_below(&self, own: &Path) -> Option<String> {
         let mine: Vec<PathBuf> = lineage(own).filter(|group| is_writable(group)).collect();
+        if let Some(able) = mine.iter().find(|group| can_hold(group, &self.wanted)) {
+            return Some(format!("{able:?} is delegated, and taken without --parent"));
+        }
         let top = mine.last()?;
         let lacking = self.lacking(&top.join("cgroup.controllers"));
         if !lacking.is_empty() {
@@ -71,24 +79,26 @@ impl Delegation {
     }
 
     /// Why controllers could not be written to a `cgroup.subtree_control`.
-    pub fn why_not_handed_on(file: &Path, value: &str, error: &Error) -> Option<String> {
+    pub fn why_not_handed_on(&self, file: &Path, value: &str, error: &Error) -> Option<String> {
         let group = file.parent()?;
+        if is_refusal(error) && !is_writable(group) {
+            return self.why_not_delegated(group);
+        }
         if is_refusal(error) && !is_writable(file) {
-            let owner = owner(file)?;
-            let rule = "controllers come from above (cgroups(7), \"top-down constraint\")";
-            return Some(format!("{owner}; {rule}; as root: echo {value} > {}", quote(file)));
+            let user = getuid().as_raw();
+            return Some(format!("{}; as root: chown {user} {}", owner(file)?, quote(file)));
         }
         let has = words(&group.join("cgroup.controllers")).ok()?;
         let lacks = |name: &&str| !has.iter().any(|other| other == name);
         let lacking: Vec<&str> =
             value.split(' ').map(|word| word.trim_start_matches('+')).filter(lacks).collect();
-        let shown = lacking.join(" ");
         let above = group.parent().filter(|_| is(error, Errno::NOENT) && !lacking.is_empty())?;
         Some(format!(
-            "{:?} has {}; {:?} does not hand {shown} on",
+            "{:?} has {}; {:?} does not hand {} on",
             group.join("cgroup.controllers"),
             if has.is_empty() { "none".to_owned() } else { has.join(" ") },
-            above.join("cgroup.subtree_control")
+            above.join("cgroup.subtree_control"),
+            lacking.join(" ")
         ))
     }
 
@@ -128,8 +138,8 @@ impl Delegation {
     /// Those of the wanted controllers that a file does not name.
     fn lacking(&self, file: &Path) -> Vec<&'static str> {
         let there = words(file).unwrap_or_default();
-        let lacks = |name: &&'static str| !there.iter().any(|other| other == name);
-        self.wanted.iter().copied().filter(lacks).collect()
+        let names = self.wanted.iter().map(|controller| controller.name(Version::V2));
+        names.filter(|name| !there.iter().any(|other| other == name)).collect()
     }
 
     /// The command after which a group can be made below this one, or beside it.

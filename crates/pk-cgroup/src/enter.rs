@@ -60,11 +60,12 @@ fn sweep(steps: &mut Steps<State>, parents: Vec<PathBuf>) {
 
 fn make(steps: &mut Steps<State>, part: &Part, is_anonymous: bool) {
     for (file, value) in part.hand_on.clone() {
+        let delegation = part.delegation.clone();
         steps.add(
             "v2: a group has only the controllers that the one above hands on",
             format!("write({file:?}, {value:?})"),
             format!("echo {value} > {}", file.display()),
-            move |_| group::hand_on(&file, &value),
+            move |_| group::hand_on(&file, &value, &delegation),
         );
     }
     let (directory, delegation) = (part.directory.clone(), part.delegation.clone());

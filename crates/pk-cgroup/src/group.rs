@@ -179,7 +179,7 @@ fn why_not_set(directory: &Path, setting: &Setting) -> Option<String> {
 /// Not by one that holds processes, although the kernel lets it hand on some (cpu, cpuset, pids):
 /// it would become the root of a threaded subtree (`cgroups(7)`, "Thread mode"), where no process
 /// can enter a group below, now or later.
-pub fn hand_on(file: &Path, value: &str) -> Result<()> {
+pub fn hand_on(file: &Path, value: &str, delegation: &Delegation) -> Result<()> {
     let group = file.parent().filter(|group| group.join("cgroup.type").exists());
     let held = group.map_or(Ok(Vec::new()), directory::processes)?.len();
     if held > 0 {
@@ -188,7 +188,7 @@ pub fn hand_on(file: &Path, value: &str) -> Result<()> {
         return Err(error.hint(group.and_then(why_full_of_processes)));
     }
     directory::write(file, value).map_err(|error| {
-        let why = Delegation::why_not_handed_on(file, value, &error);
+        let why = delegation.why_not_handed_on(file, value, &error);
         error.hint(why)
     })
 }

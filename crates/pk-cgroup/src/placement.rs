@@ -116,11 +116,8 @@ impl Place {
             let is_new = !directory.is_dir();
             settings.extend(limits.settings(controller, hierarchy.version, is_new)?);
         }
-        let names = match hierarchy.version {
-            Version::V1 => Vec::new(),
-            Version::V2 => wanted.iter().map(|one| one.name(Version::V2)).collect(),
-        };
-        let delegation = Delegation::new(hierarchy.own.clone(), names);
+        let controllers = if hierarchy.version == Version::V2 { wanted } else { &[] };
+        let delegation = Delegation::new(hierarchy.own.clone(), controllers.to_vec());
         Ok(Part { directory, delegation, hand_on, settings })
     }
 
@@ -175,7 +172,7 @@ fn is_used(hierarchy: &Hierarchy, home: &Hierarchy) -> bool {
 /// Whether a group with these controllers can be made below this one of v2: it has them itself,
 /// and if it has to hand them on it holds no processes or is the root, which is exempt. The root
 /// alone has no `cgroup.type`; any other must be a plain domain, not part of a threaded subtree.
-fn can_hold(group: &Path, wanted: &[Controller]) -> bool {
+pub fn can_hold(group: &Path, wanted: &[Controller]) -> bool {
     let has = words(&group.join("cgroup.controllers")).unwrap_or_default();
     let has = |one: &Controller| has.iter().any(|name| name == one.name(Version::V2));
     let is_empty = || directory::processes(group).is_ok_and(|processes| processes.is_empty());

@@ -1,20 +1,28 @@
 //! Directories of the host and tmpfs that are asked for: `--bind` and `--tmpfs`.
 
 use crate::filesystem::{Filesystem, flag, names, words};
-use crate::root::{Links, Root, clone_tree, open_source};
-use crate::sys::mount_setattr;
-use nix::sys::stat::{SFlag, fstat, stat};
-use pk::{Attempt, Result, Steps, quote};
+use crate::idmap::{Range, user_namespace};
+use crate::root::{Links, Root, clone_tree};
+use crate::source::{self, is_directory};
+use crate::sys::{mount_setattr, set_idmap};
+use crate::travel::Travel;
+use nix::errno::Errno;
+use pk::{Error, Result, Steps, quote};
 use rustix::mount::MountAttrFlags;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// `SRC:DST[:OPTION,...]`.
 #[derive(Debug, PartialEq)]
 pub struct Bind {
-    source: String,
+    source: PathBuf,
     destination: String,
     flags: MountAttrFlags,
     recursive: bool,
+    travel: Travel,
+    /// Who files belong to; as on the disk, if there is none.
+    idmap: Vec<Range>,
 }
 
 impl FromStr for Bind {
@@ -29,20 +37,15 @@ impl FromStr for Bind {
             return Err("SRC or DST is empty".to_owned());
         }
         let mut bind = Self {
-            source: source.to_owned(),
+            source: source.into(),
             destination: destination.to_owned(),
             flags: MountAttrFlags::empty(),
             recursive: true,
+            travel: Travel::default(),
+            idmap: Vec::new(),
         };
         for option in parts.next().into_iter().flat_map(|options| options.split(',')) {
-            match option {
-                "rw" | "rec" => {}
-                "norec" => bind.recursive = false,
-                option => {
-                    bind.flags |=
-                        flag(option).ok_or_else(|| format!("no such option: {option}"))?;
-                }
-            }
+            bind.set(option)?;
         }
         Ok(bind)
     }
@@ -79,30 +82,42 @@ impl FromStr for Tmpfs {
 }
 
 impl Bind {
+    fn set(&mut self, option: &str) -> Result<(), String> {
+        let wrong = || format!("no such option: {option}");
+        match option.split_once('=') {
+            Some(("idmap", range)) => self.idmap.push(range.parse().map_err(str::to_owned)?),
+            Some(_) => return Err(wrong()),
+            None if option == "rw" || option == "rec" => {}
+            None if option == "norec" => self.recursive = false,
+            None if option == "idmap" => {
+                return Err("idmap is not idmap=INNER:OUTER:COUNT, three numbers".to_owned());
+            }
+            None => match (flag(option), option.parse()) {
+                (Some(flag), _) => self.flags |= flag,
+                (None, Ok(travel)) => self.travel = travel,
+                (None, Err(())) => return Err(wrong()),
+            },
+        }
+        Ok(())
+    }
+
     /// A missing source is a mistake to be told before anything is done, not a directory to make.
     pub fn check_source(&self) -> Result<()> {
-        stat(self.source.as_str()).map(drop).attempt(format_args!("stat({:?})", self.source))
+        source::open(&self.source).map(drop)
+    }
+
+    /// Whether what is to travel can: known only to the process that really runs.
+    pub fn add_check(&self, steps: &mut Steps<Root>) {
+        let (source, travel) = (self.source.clone(), self.travel);
+        steps.check(move |_| travel.check(&source));
     }
 
     fn add_mount(self, root: &str, steps: &mut Steps<Root>) {
-        let recurse = if self.recursive { "|AT_RECURSIVE" } else { "" };
-        let (source, on) =
-            (quote(&self.source), format!("{root}/{}", self.destination.trim_start_matches('/')));
-        let (mut call, mut shell) = (
-            format!("open_tree({:?}, OPEN_TREE_CLONE{recurse})", self.source),
-            format!("mount --{}bind {source} {on}", if self.recursive { "r" } else { "" }),
-        );
-        if !self.flags.is_empty() {
-            call = format!("mount_setattr({call}, {{attr_set={}}})", names(self.flags));
-            // mount(8) from util-linux 2.39 on; before it, `remount,bind` reached only the top.
-            let flags = words(self.flags).replace(',', "=recursive,");
-            shell = format!("{shell} -o {flags}{}", if self.recursive { "=recursive" } else { "" });
-        }
-        call = format!("move_mount({call}, {on:?})");
+        let on = format!("{root}/{}", self.destination.trim_start_matches('/'));
+        let (call, shell) = (self.call(&on), self.shell(&on));
         steps.add("a path of the host's, in both worlds at once", call, shell, move |root| {
-            let source = open_source(&self.source)?;
-            let directory = fstat(&source)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
-            let on = if directory {
+            let source = source::open(&self.source)?;
+            let on = if is_directory(&source)? {
                 root.directory(&self.destination, Links::InRoot)?
             } else {
                 root.file(&self.destination, Links::InRoot)?
@@ -110,8 +125,64 @@ impl Bind {
             let tree = clone_tree(source, self.recursive)?;
             // Before it is attached: at no moment is a read-only bind writable.
             mount_setattr(&tree, self.flags, self.recursive)?;
-            root.attach(tree, &on)
+            if !self.idmap.is_empty() {
+                self.map_ids(&tree)?;
+            }
+            self.travel.set(&tree)?;
+            root.attach(&tree, &on)
         });
+    }
+
+    fn map_ids(&self, tree: &OwnedFd) -> Result<()> {
+        let user_namespace = user_namespace(&self.idmap)?;
+        set_idmap(tree, user_namespace, self.recursive).map_err(|errno| {
+            let hint = match errno {
+                // The mount is new and the user namespace is not ours, which leaves this.
+                Errno::EINVAL => Some(format!(
+                    "a file system in {:?} knows no id maps (mount_setattr(2) lists those that do)",
+                    self.source
+                )),
+                Errno::EPERM => Some(
+                    "only root of the user namespace that a file system was mounted in may map its ids"
+                        .to_owned(),
+                ),
+                _ => None,
+            };
+            Error::from(errno).attempting("mount_setattr(MOUNT_ATTR_IDMAP)").hint(hint)
+        })
+    }
+
+    fn call(&self, on: &str) -> String {
+        let recurse = if self.recursive { "|AT_RECURSIVE" } else { "" };
+        let mut set = vec![self.travel.to_string()];
+        if !self.flags.is_empty() {
+            set.push(format!("attr_set={}", names(self.flags)));
+        }
+        set.extend(self.idmap.iter().map(|range| format!("MOUNT_ATTR_IDMAP {range}")));
+        let tree = format!("open_tree({:?}, OPEN_TREE_CLONE{recurse})", self.source);
+        format!("move_mount(mount_setattr({tree}, {{{}}}), {on:?})", set.join(", "))
+    }
+
+    /// `mount(8)` knows recursive flags from util-linux 2.39 on, before it `remount,bind` reached
+    /// only the top; and maps as well.
+    fn shell(&self, on: &str) -> String {
+        let recursive = if self.recursive { "=recursive" } else { "" };
+        let mut options: Vec<String> = words(self.flags)
+            .split(',')
+            .filter(|word| !word.is_empty())
+            .map(|word| format!("{word}{recursive}"))
+            .collect();
+        let ranges: Vec<String> = self
+            .idmap
+            .iter()
+            .map(|range| format!("b:{}", range.to_string().replace(' ', ":")))
+            .collect();
+        if !ranges.is_empty() {
+            options.push(format!("X-mount.idmap={}", quote(ranges.join(" "))));
+        }
+        options.push(self.travel.word().to_owned());
+        let bind = if self.recursive { "--rbind" } else { "--bind" };
+        format!("mount {bind} {} {on} -o {}", quote(&self.source), options.join(","))
     }
 }
 
@@ -148,22 +219,31 @@ mod tests {
 
     #[test]
     fn a_bind_is_source_destination_and_options() {
-        let bind = |flags, recursive| Bind {
-            source: "/a".to_owned(),
+        let plain = || Bind {
+            source: "/a".into(),
             destination: "/b".to_owned(),
-            flags,
-            recursive,
+            flags: MountAttrFlags::empty(),
+            recursive: true,
+            travel: Travel::default(),
+            idmap: Vec::new(),
         };
         let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY;
+        let both = read_only | MountAttrFlags::MOUNT_ATTR_NODEV;
+        let range: Range = "0:300000:10".parse().unwrap();
         let table = [
-            ("/a:/b", Some(bind(MountAttrFlags::empty(), true))),
-            ("/a:/b:ro", Some(bind(read_only, true))),
+            ("/a:/b", Some(plain())),
+            ("/a:/b:ro", Some(Bind { flags: read_only, ..plain() })),
+            ("/a:/b:ro,norec,nodev", Some(Bind { flags: both, recursive: false, ..plain() })),
+            ("/a:/b:rw,rec,rprivate", Some(plain())),
+            ("/a:/b:rslave", Some(Bind { travel: "rslave".parse().unwrap(), ..plain() })),
             (
-                "/a:/b:ro,norec,nodev",
-                Some(bind(read_only | MountAttrFlags::MOUNT_ATTR_NODEV, false)),
+                "/a:/b:idmap=0:300000:10,ro",
+                Some(Bind { idmap: vec![range], flags: read_only, ..plain() }),
             ),
-            ("/a:/b:rw,rec", Some(bind(MountAttrFlags::empty(), true))),
+            ("/a:/b:idmap", None),
+            ("/a:/b:idmap=0:1", None),
             ("/a:/b:rö", None),
+            ("/a:/b:size=1", None),
             ("/a:/b:", None),
             ("/a", None),
             (":/b", None),
@@ -172,6 +252,11 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(text.parse().ok(), expected, "{text}");
         }
+        let bind: Bind = "/a b:/b:ro,idmap=0:300000:10,slave".parse().unwrap();
+        assert_eq!(
+            bind.shell("r/b"),
+            "mount --rbind '/a b' r/b -o ro=recursive,X-mount.idmap=b:0:300000:10,slave"
+        );
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
             (mount.split(' ').collect(), filesystem.split(' ').collect());
         let (Some(point), [kind, _, options]) = (mount.get(4), &filesystem[..]) else { continue };
         let (kind, options) = match *kind {
-            "cgroup2" => ("cgroup2", String::new()),
+            "cgroup2" => ("cgroup2", own(options).join(",")),
             "cgroup" => ("cgroup", controllers(options)),
             _ => continue,
         };
@@ -85,12 +85,19 @@ fn hierarchies(mountinfo: &str) -> Vec<Hierarchy> {
     found
 }
 
-/// What names a hierarchy of version 1 among the options of its superblock.
-fn controllers(options: &str) -> String {
-    let ours = |option: &&str| {
+/// What is said of a hierarchy among the options of its superblock. A mount of version 2 that leaves
+/// out `nsdelegate` or `memory_recursiveprot` takes it from the whole machine, if it is made in the
+/// first cgroup namespace: the kernel's documentation, cgroup-v2, "Mounting".
+fn own(options: &str) -> Vec<&str> {
+    let own = |option: &&str| {
         !["rw", "ro", "xattr"].contains(option) && !option.starts_with("release_agent=")
     };
-    let named: Vec<&str> = options.split(',').filter(ours).collect();
+    options.split(',').filter(own).collect()
+}
+
+/// What names a hierarchy of version 1.
+fn controllers(options: &str) -> String {
+    let named = own(options);
     let none = if named.iter().all(|option| option.contains('=')) { "none," } else { "" };
     format!("{none}{}", named.join(","))
 }
@@ -109,7 +116,7 @@ mod tests {
         let expected = [
             ("cpu", "cgroup", "cpu,cpuacct"),
             ("systemd", "cgroup", "none,name=systemd"),
-            ("unified", "cgroup2", ""),
+            ("unified", "cgroup2", "nsdelegate"),
         ];
         let expected = expected.map(|(name, kind, options)| Hierarchy {
             name: name.to_owned(),

@@ -44,14 +44,7 @@ impl Filesystem {
             }
             fsconfig_create(&context)
         };
-        configure().map_err(|errno| {
-            // The context keeps what the kernel would have written to its log.
-            let mut text = [0; 256];
-            let length = rustix::io::read(&context, &mut text).unwrap_or(0);
-            let said = String::from_utf8_lossy(&text[..length]).trim().to_owned();
-            let said = said.strip_prefix("e ").map(|said| format!("the kernel says: {said}"));
-            Error::from(errno).hint(said)
-        })?;
+        configure().map_err(|errno| Error::from(errno).hint(said(&context)))?;
         Ok(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, self.flags)?)
     }
 
@@ -94,6 +87,15 @@ impl Filesystem {
         let separator = if options.is_empty() || flags.is_empty() { "" } else { "," };
         format!("mount -t {kind} -o {flags}{separator}{options} {kind} {root}{path}")
     }
+}
+
+/// What went wrong, in the words that the kernel would have written to its log: a context keeps
+/// them for who reads it.
+pub fn said(context: &OwnedFd) -> Option<String> {
+    let mut text = [0; 256];
+    let length = rustix::io::read(context, &mut text).unwrap_or(0);
+    let said = String::from_utf8_lossy(&text[..length]).trim().to_owned();
+    said.strip_prefix("e ").map(|said| format!("the kernel says: {said}"))
 }
 
 /// The flags as strace writes them.

@@ -9,11 +9,16 @@ mod cgroup;
 mod dev;
 mod filesystem;
 mod host;
+mod idmap;
 mod mask;
+mod mountinfo;
 mod overlay;
 mod root;
+mod source;
 mod standard;
 mod sys;
+mod tools;
+mod travel;
 
 use argh::{ArgsInfo, FromArgs};
 use bind::{Bind, Tmpfs};
@@ -21,6 +26,7 @@ use filesystem::Filesystem;
 use pk::{Error, Prog, Result, Steps};
 use root::Root;
 use std::ffi::OsString;
+use tools::Tools;
 
 const TOOL: pk::Tool = pk::Tool {
     name: env!("CARGO_PKG_NAME"),
@@ -61,8 +67,13 @@ struct Options {
     /// the cgroup hierarchies of the process's cgroup namespace on /sys/fs/cgroup, read-only
     #[argh(switch)]
     cgroup: bool,
-    /// SRC, with what is mounted in it, on DST; OPTION: ro, nosuid, nodev, noexec, norec
-    /// (repeatable; docker: --volume)
+    /// the directory of these tools on /run/pk, where nothing can write to it: what runs inside
+    /// ROOT, as in pk-chroot-exec ROOT /run/pk/pk-init sh (docker: --init)
+    #[argh(switch)]
+    tools: bool,
+    /// SRC, with what is mounted in it, on DST; OPTION: ro, nosuid, nodev, noexec, norec,
+    /// idmap=INNER:OUTER:COUNT, or how mounts travel: private, slave, shared, or with an r in
+    /// front also those below (repeatable; docker: --volume)
     #[argh(option, arg_name = "SRC:DST[:OPTION,...]")]
     bind: Vec<Bind>,
     /// a tmpfs on DST; OPTION: size=64M, mode=700, ro, noexec, … (repeatable; docker: --tmpfs)
@@ -97,11 +108,15 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps<Root>> {
     for bind in &options.bind {
         bind.check_source()?;
     }
+    let tools = options.tools.then(Tools::find).transpose()?;
 
     let shown = root.shown();
     let is_mount = root.is_mount()?;
     let mut steps = Steps::new(root);
     steps.check(|root| root.check_private());
+    for bind in &options.bind {
+        bind.add_check(&mut steps);
+    }
     match overlay {
         Some(overlay) => overlay.add_mount(&shown, &mut steps),
         None if is_mount => {}
@@ -140,6 +155,10 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps<Root>> {
         );
     }
     bind::add_mounts(options.bind, options.tmpfs, &shown, &mut steps);
+    // A /run that was asked for would cover them.
+    if let Some(tools) = tools {
+        tools.add_mount(&shown, &mut steps);
+    }
     if standard {
         mask::add_standard(&shown, &mut steps);
     }

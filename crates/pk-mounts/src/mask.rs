@@ -3,8 +3,8 @@
 use crate::dev::open_null;
 use crate::filesystem::{Filesystem, NOTHING_BUT_FILES};
 use crate::root::{Links, Root, clone_tree};
+use crate::source::is_directory;
 use crate::sys::mount_setattr;
-use nix::sys::stat::{SFlag, fstat};
 use pk::{Result, Steps, quote};
 use rustix::mount::MountAttrFlags;
 use std::os::fd::OwnedFd;
@@ -39,7 +39,7 @@ pub fn add_standard(root: &str, steps: &mut Steps<Root>) {
                 let Some(on) = root.find(path, Links::Refused)? else { continue };
                 let tree = clone_tree(&on, true)?;
                 mount_setattr(&tree, MountAttrFlags::MOUNT_ATTR_RDONLY, true)?;
-                root.attach(tree, &on)?;
+                root.attach(&tree, &on)?;
             }
             Ok::<_, pk::Error>(())
         },
@@ -84,19 +84,15 @@ impl Covers {
                 Some(null) => null,
                 None => open_null()?,
             };
-            return root.attach(clone_tree(self.null.insert(null), false)?, on);
+            return root.attach(&clone_tree(self.null.insert(null), false)?, on);
         }
         // The first one is attached itself: before Linux 6.15 a mount that is attached nowhere
         // cannot be copied (open_tree(2), EINVAL).
         if let Some(attached) = &self.nothing {
-            return root.attach(clone_tree(attached, false)?, on);
+            return root.attach(&clone_tree(attached, false)?, on);
         }
         let flags = NOTHING_BUT_FILES | MountAttrFlags::MOUNT_ATTR_RDONLY;
         let nothing = Filesystem::new("tmpfs", "size=0,nr_inodes=1,mode=755", flags).create()?;
         root.attach(self.nothing.insert(nothing), on)
     }
-}
-
-fn is_directory(file: &OwnedFd) -> Result<bool> {
-    Ok(fstat(file)?.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits())
 }

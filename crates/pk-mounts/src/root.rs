@@ -5,9 +5,10 @@
 //! nothing can be swapped in between. `openat2(2)`, `move_mount(2)`.
 
 use crate::host::check_own_mount_namespace;
+use crate::mountinfo::shared_mount_point;
 use crate::sys;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{Mode, fstat, mkdirat, stat, umask};
 use nix::unistd::fchdir;
 use pk::{Attempt, Error, Result, Steps, quote};
@@ -96,7 +97,7 @@ impl Root {
     pub fn mount(&mut self, mount: OwnedFd, path: &str, links: Links) -> Result<()> {
         let on = self.directory(path, links)?;
         if links == Links::InRoot {
-            return self.attach(mount, &on);
+            return self.attach(&mount, &on);
         }
         attach(&mount, on)?;
         self.mounted.push((path.to_owned(), mount));
@@ -105,12 +106,12 @@ impl Root {
 
     /// Attaches a mount on what was found inside ROOT. If that is proc, sysfs or dev, it is the
     /// caller's wish that PROG sees this one there.
-    pub fn attach(&mut self, mount: impl AsFd, on: &OwnedFd) -> Result<()> {
+    pub fn attach(&mut self, mount: &OwnedFd, on: &OwnedFd) -> Result<()> {
         let place = place(on)?;
-        attach(&mount, on)?;
+        attach(mount, on)?;
         for (_, mounted) in &mut self.mounted {
             if self::place(&*mounted)? == place {
-                *mounted = mount.as_fd().try_clone_to_owned()?;
+                *mounted = mount.try_clone()?;
             }
         }
         Ok(())
@@ -177,6 +178,18 @@ impl Root {
         self.path.join(path.trim_start_matches('/'))
     }
 
+    /// Puts a mount on ROOT itself.
+    pub fn cover(&mut self, mount: OwnedFd) -> Result<()> {
+        attach(&mount, &self.directory)?;
+        self.enter(mount)
+    }
+
+    /// Lets ROOT be what `mount(2)` put on its path.
+    pub fn reopen(&mut self) -> Result<()> {
+        let mount = open_directory(&self.path)?;
+        self.enter(mount)
+    }
+
     /// From here on ROOT is what has been mounted on it. A working directory in ROOT would still
     /// be below that mount, and `.` would name what it covers.
     fn enter(&mut self, mount: OwnedFd) -> Result<()> {
@@ -201,8 +214,7 @@ pub fn add_self_bind(shown: &str, steps: &mut Steps<Root>) {
                 let hint = pk::not_root(error.errno());
                 error.hint(hint)
             })?;
-            attach(&tree, &root.directory)?;
-            root.enter(tree)
+            root.cover(tree)
         },
     );
 }
@@ -235,12 +247,6 @@ pub fn add_verification(shown: &str, steps: &mut Steps<Root>) {
         format!("findmnt -no ID {shown}/proc"),
         |root| root.check_mounted(),
     );
-}
-
-/// Lets ROOT be what `mount` put on its path.
-pub fn reopen(root: &mut Root) -> Result<()> {
-    let mount = open_directory(&root.path)?;
-    root.enter(mount)
 }
 
 fn open_directory(path: &Path) -> Result<OwnedFd> {
@@ -285,11 +291,6 @@ pub fn attach(mount: impl AsFd, on: impl AsFd) -> Result<()> {
     Ok(move_mount(mount, "", on, "", flags)?)
 }
 
-/// Opens a path of the host, for what it is and not for reading.
-pub fn open_source(path: &str) -> nix::Result<OwnedFd> {
-    openat(AT_FDCWD, path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())
-}
-
 /// Modes of what is made are meant as they stand; PROG gets the umask as it was.
 pub fn without_umask<T>(make: impl FnOnce() -> T) -> T {
     let before = umask(Mode::empty());
@@ -302,15 +303,6 @@ pub fn without_umask<T>(make: impl FnOnce() -> T) -> T {
 fn split(path: &str) -> (&str, &str) {
     let (parent, name) = path.trim_end_matches('/').rsplit_once('/').unwrap_or((".", path));
     (if parent.is_empty() { "/" } else { parent }, name)
-}
-
-/// The mount point of a mount, if events in it are shared with others. `proc_pid_mountinfo(5)`.
-fn shared_mount_point(mountinfo: &str, mount_id: u64) -> Option<&str> {
-    let line = mountinfo
-        .lines()
-        .find(|line| line.split(' ').next().and_then(|id| id.parse().ok()) == Some(mount_id))?;
-    let fields: Vec<&str> = line.split(' ').take_while(|&field| field != "-").collect();
-    fields.iter().skip(6).any(|field| field.starts_with("shared:")).then(|| fields[4])
 }
 
 #[cfg(test)]
@@ -336,14 +328,5 @@ mod tests {
         assert_eq!(strip_mount_point("/proc", "/proc"), Some("."));
         assert_eq!(strip_mount_point("/process", "/proc"), None);
         assert_eq!(strip_mount_point("/sys", "/proc"), None);
-    }
-
-    #[test]
-    fn a_shared_mount_is_known_by_its_optional_fields() {
-        let text = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
-            30 22 0:5 / /a rw master:3 - tmpfs shared:9 rw\n\
-            31 22 0:5 / /b rw master:3 shared:7 - tmpfs t rw\n";
-        let found = [22, 30, 31, 99].map(|id| shared_mount_point(text, id));
-        assert_eq!(found, [Some("/"), None, Some("/b"), None]);
     }
 }

@@ -1,12 +1,18 @@
 //! pk-mounts as a user meets it: the contract of every tool, then each mount. All of it in mount
 //! namespaces made by unshare(1), which is a foreign link of the chain at the same time.
 
+#[path = "cli/binds.rs"]
+mod binds;
 #[path = "../../pk/tests/contract/mod.rs"]
 mod contract;
 #[path = "cli/mounts.rs"]
 mod mounts;
+#[path = "cli/overlays.rs"]
+mod overlays;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/tools.rs"]
+mod tools;
 
 use contract::{Root, Stage, Tool, is_root, run, skip};
 use std::fs;

@@ -33,7 +33,8 @@ stays as its parent, forwards signals and ends with PROG's status, 128+n for a d
 
   pk-ns --mount --pid --uts --hostname box sh
   pk-ns --all --map-auto sh                      as an ordinary user
-  pk-ns --join 4242 --all sh                     what docker exec does",
+  pk-ns --join 4242 --all --credentials --environment --directory sh
+  pk-ns --join 4242 --all pk-chroot-exec --user app / sh            what docker exec does",
 };
 pk::main!(TOOL, steps);
 

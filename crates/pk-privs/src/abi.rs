@@ -89,9 +89,14 @@ pub static OF_THIS_MACHINE: [&Abi; 2] = [&AARCH64, &ARM];
 #[cfg(target_arch = "aarch64")]
 pub const GO_NAME: &str = "arm64";
 
-/// A name that is a word of Rust's is spelled `r#break` in the table.
+/// By the names that profiles use: the table spells a word of Rust's `r#break`, and calls one of
+/// aarch64's after its manual page.
 fn row(number: i32, name: &'static str) -> (u32, &'static str) {
-    (number.cast_unsigned(), name.strip_prefix("r#").unwrap_or(name))
+    let name = match name {
+        "fstatat" => "newfstatat",
+        _ => name.strip_prefix("r#").unwrap_or(name),
+    };
+    (number.cast_unsigned(), name)
 }
 
 /// From 512 on: calls whose arguments x32 lays out in another way. `syscall_64.tbl` of the kernel.
@@ -221,6 +226,7 @@ mod tests {
             (&X32, "pwritev2", Some(X32_BIT | 547)),
             (&X32, "uselib", None),
             (&AARCH64, "openat", Some(56)),
+            (&AARCH64, "newfstatat", Some(79)),
             (&AARCH64, "open", None),
             (&ARM, "open", Some(5)),
         ];

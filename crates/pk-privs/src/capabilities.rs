@@ -225,3 +225,59 @@ fn list(set: CapabilitySet, separator: &str) -> String {
 fn switches(set: CapabilitySet) -> String {
     set.iter_names().map(|(name, _)| format!(",+{}", name.to_ascii_lowercase())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_begins_with_a_word_and_goes_on_with_changes() {
+        let none = CapabilitySet::empty();
+        let (chown, admin) = (CapabilitySet::CHOWN, CapabilitySet::NET_ADMIN);
+        let table = [
+            ("none", none, none),
+            ("default", DOCKER, none),
+            ("none,+NET_ADMIN", admin, admin),
+            ("none,+cap_net_admin", admin, admin),
+            ("default,+NET_ADMIN,-CHOWN", (DOCKER | admin) - chown, admin),
+            ("none,+CHOWN,-CHOWN", none, none),
+            ("none,-CHOWN,+CHOWN", chown, chown),
+            ("all,-CHOWN", CapabilitySet::all() - chown, none),
+        ];
+        for (text, wanted, needed) in table {
+            assert_eq!(text.parse(), Ok(Choice { wanted, needed }), "{text}");
+        }
+        assert_eq!(DOCKER.iter().count(), 14);
+        for wrong in [
+            "",
+            "+CHOWN",
+            "CHOWN",
+            "none,CHOWN",
+            "none,+",
+            "none,+NO_SUCH",
+            "none,",
+            "default,none",
+            "None",
+        ] {
+            assert!(wrong.parse::<Choice>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_are_a_list() {
+        let both = CapabilitySet::CHOWN | CapabilitySet::KILL;
+        assert_eq!("CHOWN,cap_kill".parse(), Ok(Names(both)));
+        for wrong in ["", "CHOWN,", "all", "+CHOWN"] {
+            assert!(wrong.parse::<Names>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn ambient_ones_have_to_be_left() {
+        let settle = |choice: &str| {
+            Capabilities::settle(Some(choice.parse().unwrap()), Some("CHOWN".parse().unwrap()))
+        };
+        assert!(settle("none,+CHOWN").is_ok());
+        assert!(settle("none").is_err());
+    }
+}

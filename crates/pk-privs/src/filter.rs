@@ -214,3 +214,6 @@ fn write_rules(
     }
     next
 }
+
+#[cfg(test)]
+mod tests;

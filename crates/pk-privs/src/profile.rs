@@ -88,9 +88,14 @@ impl Action {
 }
 
 /// Podman's: an error by its name, or as a number.
-fn errno_of(name: &str) -> Result<u16, String> {
+fn errno_of(text: &str) -> Result<u16, String> {
+    let name = match text {
+        "EWOULDBLOCK" => "EAGAIN",
+        "ENOTSUP" => "EOPNOTSUPP",
+        _ => text,
+    };
     let named = (1..=133).find(|&number| format!("{:?}", Errno::from_raw(number.into())) == name);
-    named.or_else(|| name.parse().ok()).ok_or_else(|| format!("{name:?} is no errno"))
+    named.or_else(|| text.parse().ok()).ok_or_else(|| format!("{text:?} is no errno"))
 }
 
 #[derive(Deserialize)]
@@ -290,3 +295,6 @@ impl Display for Action {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use rustix::process::geteuid;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
@@ -96,10 +96,22 @@ impl Store {
         open(&path, flags, Mode::empty()).attempt(format_args!("open({path:?})"))
     }
 
-    /// What overlayfs is told as `lowerdir`: the topmost layer first.
+    /// What overlayfs is told as `lowerdir`: the topmost layer first, and a backslash before what
+    /// would separate layers.
     pub fn lowerdir(&self, names: &[String]) -> OsString {
-        let paths = names.iter().rev().map(|name| self.layer(name).into_os_string());
-        paths.collect::<Vec<_>>().join(OsStr::new(":"))
+        let mut text = Vec::new();
+        for name in names.iter().rev() {
+            if !text.is_empty() {
+                text.push(b':');
+            }
+            for &byte in self.layer(name).as_os_str().as_bytes() {
+                if matches!(byte, b':' | b'\\') {
+                    text.push(b'\\');
+                }
+                text.push(byte);
+            }
+        }
+        OsString::from_vec(text)
     }
 
     /// Makes STORE. Only its owner can look into it: a layer may hold setuid programs with holes
@@ -226,8 +238,10 @@ mod tests {
             "406364a4bd8d39df8107071d4494fa73814420337124657ec5999b072e5d3352.own".to_owned(),
         ];
         assert_eq!(names, expected);
+        assert_eq!(store.names(&[id("b")]), [format!("{}.own", "b".repeat(64))]);
         let lowerdir = format!("s/{}:s/{}:s/{}", expected[2], expected[1], expected[0]);
         assert_eq!(store.lowerdir(&names), OsString::from(lowerdir));
-        assert_eq!(store.names(&[id("b")]), [format!("{}.own", "b".repeat(64))]);
+        let odd = Store { path: r"a:b\c".into(), ..store }.lowerdir(&names[..1]);
+        assert_eq!(odd, OsString::from(format!(r"a\:b\\c/{}", expected[0])));
     }
 }

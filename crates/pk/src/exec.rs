@@ -119,7 +119,13 @@ impl Prog {
     pub(crate) fn call(&self) -> String {
         let arguments: Vec<String> =
             self.arguments.iter().map(|word| format!("{word:?}")).collect();
-        format!("execve({:?}, [{}])", self.path, arguments.join(", "))
+        let arguments = arguments.join(", ");
+        match &self.copy {
+            None => format!("execve({:?}, [{arguments}])", self.path),
+            Some(_) => {
+                format!("execveat(memfd of {:?}, \"\", [{arguments}], AT_EMPTY_PATH)", self.path)
+            }
+        }
     }
 
     /// The final step in shell.

@@ -106,9 +106,10 @@ impl Child {
         loop {
             match self.news()? {
                 News::Ended(status) => return Ok(status),
-                // A job that is stopped is stopped as a whole, so that the shell sees it; unless it
-                // is to go on already, which a signal to stop would make the kernel forget.
-                News::Stopped if sys::is_pending(Signal::SIGCONT)? => {}
+                // A job that is stopped is stopped as a whole, so that the shell sees it. PID 1 cannot
+                // stop, and what is to go on already must not: a signal to stop would make the
+                // kernel forget the SIGCONT that is on its way.
+                News::Stopped if getpid().is_init() || sys::is_pending(Signal::SIGCONT)? => {}
                 News::Stopped => raise(Signal::SIGSTOP)?,
                 News::Signal(signal) => self.forward(signal)?,
             }

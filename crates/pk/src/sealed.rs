@@ -23,8 +23,8 @@ const SEALS: SealFlags =
 /// A copy of `program` that nobody can change any more.
 ///
 /// Nobody may read it either. Executed by a process that has joined a user namespace, in which the
-/// copy's owner is nobody, that makes the process one that only root outside may trace:
-/// `PR_SET_DUMPABLE(2const)`, "a program whose file is not readable".
+/// copy's owner is nobody, that makes the process one that only root outside may trace: sysctl
+/// `fs.suid_dumpable`, "execute only".
 pub fn copy(program: &Path) -> Result<OwnedFd> {
     let mut from = File::open(program).attempt(format_args!("open({program:?})"))?;
     sealed(&mut from, program, Mode::from_raw_mode(0o111))

@@ -34,17 +34,19 @@ fn a_group_that_holds_processes_is_named_with_the_way_to_move_them() {
 #[test]
 fn the_first_rule_that_is_broken_on_the_way_up_is_told() {
     let top = tempfile::tempdir().unwrap();
-    let root = group(&top, "", &[("cgroup.controllers", "memory pids")]);
-    let files = [("cgroup.controllers", "pids"), ("cgroup.procs", "7\n")];
+    group(&top, "", &[("cgroup.controllers", "cpuset pids"), ("cgroup.type", "domain threaded")]);
+    let files =
+        [("cgroup.controllers", "pids"), ("cgroup.procs", "7\n"), ("cgroup.type", "domain\n")];
     let own = group(&top, "a", &files);
     // To root, which these tests may be run by, all of it is delegated.
     let why = |wanted| Delegation::new(None, wanted).why_not_below(&own);
-    assert!(why(vec!["cpuset"]).is_none(), "the root has none above it that could hand it on");
-    assert!(why(vec!["pids"]).unwrap().contains("holds processes"));
-    assert_eq!(
-        Delegation::new(None, vec!["memory"]).lacking(&root.join("cgroup.controllers")),
-        [""; 0]
+    assert!(
+        why(vec![Controller::Cpuset]).is_none(),
+        "the root has none above it that could hand it on"
     );
+    assert!(why(vec![Controller::Pids]).unwrap().contains("holds processes"));
+    fs::write(own.join("cgroup.procs"), "").unwrap();
+    assert!(why(vec![Controller::Pids]).unwrap().contains("taken without --parent"));
 }
 
 #[test]
@@ -53,9 +55,11 @@ fn a_controller_that_the_group_above_keeps_is_named() {
     group(&top, "", &[("cgroup.subtree_control", "pids")]);
     let own = group(&top, "a", &[("cgroup.controllers", "pids"), ("cgroup.subtree_control", "")]);
     let file = own.join("cgroup.subtree_control");
-    let why = Delegation::why_not_handed_on(&file, "+memory +pids", &error(Errno::NOENT)).unwrap();
-    assert!(why.contains("has pids;") && why.contains("does not hand memory on"), "{why}");
-    assert_eq!(Delegation::why_not_handed_on(&file, "+pids", &error(Errno::BUSY)), None);
+    let delegation = Delegation::new(None, Vec::new());
+    let why = |value, errno| delegation.why_not_handed_on(&file, value, &error(errno));
+    let told = why("+memory +pids", Errno::NOENT).unwrap();
+    assert!(told.contains("has pids;") && told.contains("does not hand memory on"), "{told}");
+    assert_eq!(why("+pids", Errno::BUSY), None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::{TOOL, set_stage, shell};
 use std::process::Command;
 
 /// Options, a script, and what it prints; without the options it has to print something else.
-fn check(table: &[(&[&str], &str, &str)]) {
+pub fn check(table: &[(&[&str], &str, &str)]) {
     for (options, script, expected) in table {
         let Some(stage) = set_stage() else { return };
         let (status, without, _) = shell(&stage, "", &[], &format!("({script}) 2>&1"));
@@ -89,32 +89,6 @@ fn what_a_container_has_no_business_with_is_hidden() {
 }
 
 #[test]
-fn paths_of_the_host_are_bound() {
-    check(&[
-        (&["--bind", "data/file:/etc/file"], "cat $0/etc/file", "bound\n"),
-        (&["--bind=data:/d"], "cat $0/d/file; echo new > $0/d/new; cat data/new", "bound\nnew\n"),
-        (
-            &["--bind", "data:/d:ro"],
-            "cat $0/d/file; touch $0/d/x 2>&1 | grep -o Read-only",
-            "bound\nRead-only\n",
-        ),
-    ]);
-    let Some(stage) = set_stage() else { return };
-    let submount = "mount -t tmpfs submount data/sub";
-    let write = "touch $0/d/sub/x 2>/dev/null && echo written; touch data/sub/y && ls data/sub";
-    for (bind, expected) in [("data:/d", "written\nx\ny\n"), ("data:/d:ro", "y\n")] {
-        let outcome = shell(&stage, submount, &["--bind", bind], write);
-        assert_eq!(outcome, (0, expected.to_owned(), String::new()), "{bind}");
-    }
-    let below = run(Command::new("stat").args(["-fc", "%T"]).arg(stage.directory())).1;
-    for (bind, expected) in [("data:/d", "proc\n"), ("data:/d:norec", &below)] {
-        let submount = "mount -t proc proc data/sub";
-        let outcome = shell(&stage, submount, &["--bind", bind], "stat -fc %T $0/d/sub");
-        assert_eq!(outcome, (0, expected.to_owned(), String::new()), "{bind}");
-    }
-}
-
-#[test]
 fn the_shorter_path_is_mounted_first() {
     let show = "touch $0/a/b/x && findmnt -rno FSTYPE $0/a; findmnt -rno FSTYPE $0/a/b; ls $0/a";
     check(&[
@@ -128,28 +102,29 @@ fn the_shorter_path_is_mounted_first() {
 }
 
 #[test]
-fn layers_are_put_over_each_other() {
-    let both = "cat $0/both $0/one; touch $0/x 2>&1 | grep -o Read-only; ls $0";
-    let change = "echo new > $0/one; rm $0/both; ls upper; cat upper/one bottom/one bottom/both";
-    check(&[
-        (&["--overlay", "top:bottom"], both, "top\none\nRead-only\nboth\none\n"),
-        (
-            &["--overlay=bottom", "--upper=upper", "--work=work"],
-            change,
-            "both\none\nnew\none\nbottom\n",
-        ),
-        (
-            &["--overlay=top:bottom", "--upper=upper", "--work=work", "--tmp"],
-            "cat $0/both; stat -fc %T $0/tmp; ls upper",
-            "top\ntmpfs\ntmp\n",
-        ),
-    ]);
-}
-
-#[test]
 fn root_is_made_read_only_but_not_what_is_mounted_in_it() {
     let write = "touch $0/x 2>&1 | grep -o Read-only; touch $0/tmp/x && ls $0/tmp";
     check(&[(&["--read-only", "--tmp"], write, "Read-only\nx\n")]);
+}
+
+/// What is to be writable in a read-only ROOT is so wherever it is said.
+#[test]
+fn the_order_of_options_does_not_matter() {
+    let parts: [&[&str]; 4] = [&["--read-only"], &["--tmp"], &["--run"], &["--bind", "data:/data"]];
+    let write = "for at in / /tmp /run /data /own; do touch $0$at/x 2> /dev/null && echo $at; done; \
+        for at in / /tmp /run /data; do findmnt -rno OPTIONS $0$at | cut -d, -f1; done; rm data/x";
+    for first in 0..4 {
+        for second in (0..4).filter(|&second| second != first) {
+            let mut order = vec![first, second];
+            order.extend((0..4).filter(|part| ![first, second].contains(part)));
+            let options =
+                order.into_iter().flat_map(|part| parts[part]).copied().collect::<Vec<_>>();
+            let Some(stage) = set_stage() else { return };
+            let outcome = shell(&stage, "", &options, write);
+            let expected = "/tmp\n/run\n/data\nro\nrw\nrw\nrw\n".to_owned();
+            assert_eq!(outcome, (0, expected, String::new()), "{options:?}");
+        }
+    }
 }
 
 #[test]

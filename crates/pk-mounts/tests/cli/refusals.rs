@@ -8,7 +8,10 @@ use std::os::unix::fs::symlink;
 #[test]
 fn what_does_not_make_sense_is_refused() {
     let table: &[(&[&str], &str)] = &[
-        (&["--bind", "none:/d"], "stat(\"none\"): No such file or directory\n"),
+        (
+            &["--bind", "none:/d"],
+            "open(\"none\", O_PATH): No such file or directory\nhint: \"none\" is missing; mkdir -p none makes a directory\n",
+        ),
         (&["--bind", "data"], "--bind \"data\": is not SRC:DST[:OPTION,...]\n"),
         (&["--bind", "data:/d:wrong"], "--bind \"data:/d:wrong\": no such option: wrong\n"),
         (&["--tmpfs", ""], "--tmpfs \"\": DST is empty\n"),
@@ -17,8 +20,11 @@ fn what_does_not_make_sense_is_refused() {
             "--overlay: one layer alone is not an overlay\n\
              hint: add --upper DIR --work DIR, or use the layer as ROOT with --read-only\n",
         ),
-        (&["--overlay", "top:none"], "stat(\"none\"): No such file or directory\n"),
-        (&["--overlay", "top:data/file"], "stat(\"data/file\"): is not a directory\n"),
+        (
+            &["--overlay", "top:none"],
+            "open(\"none\", O_PATH): No such file or directory\nhint: \"none\" is missing; mkdir -p none makes a directory\n",
+        ),
+        (&["--overlay", "top:data/file"], "open(\"data/file\", O_PATH): is not a directory\n"),
         (&["--overlay", "top", "--upper", "upper"], "--upper, --work: go together\n"),
         (&["--overlay", "top", "--work", "work"], "--upper, --work: go together\n"),
         (&["--upper", "upper", "--work", "work"], "--upper, --work: need --overlay\n"),

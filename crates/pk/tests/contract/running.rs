@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::{sleep, spawn};
@@ -28,7 +28,9 @@ pub fn telling_its_pid(script: &str) -> String {
 impl Running {
     /// Starts a tool whose PROG begins by telling its PID, and waits for that.
     pub fn start(mut command: Command) -> Self {
-        let mut tool = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // A group of its own, as a shell gives a job: one that nobody could continue never stops.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut tool = command.spawn().unwrap();
         let stdout = BufReader::new(tool.stdout.take().unwrap());
         let (sender, lines) = channel();
         spawn(move || stdout.lines().try_for_each(|line| sender.send(line.ok()?).ok()));
