@@ -123,6 +123,9 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps<Root>> {
         None => root::add_self_bind(&shown, &mut steps),
     }
     let standard = options.standard;
+    if standard {
+        root::add_no_devices(&shown, &mut steps);
+    }
     if standard || options.proc {
         standard::add_proc(&shown, &mut steps);
     }

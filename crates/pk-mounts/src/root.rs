@@ -219,6 +219,16 @@ pub fn add_self_bind(shown: &str, steps: &mut Steps<Root>) {
     );
 }
 
+/// An image may hold device files, and its maker chose which ones. `mount_setattr(2)`.
+pub fn add_no_devices(shown: &str, steps: &mut Steps<Root>) {
+    steps.add(
+        "a device file that came with the image opens no device: those of PROG are in /dev",
+        format!("mount_setattr({shown:?}, {{attr_set=MOUNT_ATTR_NODEV}})"),
+        format!("mount -o remount,bind,nodev {shown}"),
+        |root| sys::mount_setattr(&root.directory, MountAttrFlags::MOUNT_ATTR_NODEV, false),
+    );
+}
+
 /// After everything has been mounted, because making a mount point is a write.
 pub fn add_read_only(shown: &str, steps: &mut Steps<Root>) {
     steps.add(

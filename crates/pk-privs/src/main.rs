@@ -48,12 +48,12 @@ pk::main!(TOOL, steps);
 #[allow(clippy::doc_markdown)]
 #[derive(FromArgs, ArgsInfo)]
 struct Options {
-    /// what Docker does: --caps default and --seccomp default, unless they are given; as with
+    /// much as Docker does: --caps default and --seccomp default, unless they are given; as with
     /// Docker, no_new_privs is not among it
     #[argh(switch)]
     standard: bool,
-    /// capabilities that are kept: default (Docker's 14), none or all, then +NAME or -NAME after
-    /// commas, as in default,+NET_ADMIN,-CHOWN (docker: --cap-add, --cap-drop, --privileged)
+    /// capabilities that are kept: default (Docker's 14 but MKNOD), none or all, then +NAME or -NAME
+    /// after commas, as in default,+NET_ADMIN,-CHOWN (docker: --cap-add, --cap-drop, --privileged)
     #[argh(option, arg_name = "SET")]
     caps: Option<Choice>,
     /// of these, capabilities that PROG has even if it is not root
@@ -126,7 +126,7 @@ impl Options {
     /// Completed by what `--standard` stands for.
     fn with_standard(mut self) -> Result<Self> {
         if self.standard {
-            self.caps = self.caps.or(Some(Choice::docker()));
+            self.caps = self.caps.or(Some(Choice::standard()));
             self.seccomp = self.seccomp.or(Some(Source::Default));
         }
         let nothing = self.caps.is_none()
