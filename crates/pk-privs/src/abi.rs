@@ -156,8 +156,10 @@ const NOT_IN_X32: [&str; 12] = [
 ];
 
 fn x32_numbers() -> Vec<(u32, &'static str)> {
+    let mut apart = [&X32_OWN[..], &NOT_IN_X32].concat();
+    apart.sort_unstable();
     let shared = (X86_64.numbers)().into_iter();
-    let shared = shared.filter(|(_, name)| !X32_OWN.contains(name) && !NOT_IN_X32.contains(name));
+    let shared = shared.filter(|(_, name)| apart.binary_search(name).is_err());
     let own = (512..).zip(X32_OWN);
     shared.chain(own).map(|(number, name)| (number | X32_BIT, name)).collect()
 }

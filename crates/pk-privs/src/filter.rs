@@ -10,7 +10,6 @@ use crate::profile::{Action, Profile};
 use crate::program::{Label, Program, Test};
 use libc::sock_filter;
 use nix::errno::Errno;
-use std::collections::HashMap;
 
 /// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
@@ -34,18 +33,14 @@ struct Range {
     abi: &'static Abi,
 }
 
-/// The rules of each name, as indices into the profile's.
-type RulesByName<'a> = HashMap<&'a str, Vec<usize>>;
+/// Names with the numbers of their rules in the profile, sorted: a search in it is faster than a
+/// hash of so few.
+struct RulesByName<'a>(Vec<(&'a str, usize)>);
 
 /// Compiles a profile.
 pub fn compile(profile: &Profile) -> Vec<sock_filter> {
     let native = OF_THIS_MACHINE[0];
-    let mut by_name = RulesByName::new();
-    for (index, rule) in profile.rules.iter().enumerate() {
-        for name in &rule.names {
-            by_name.entry(name).or_default().push(index);
-        }
-    }
+    let by_name = RulesByName::of(profile);
     let mut program = Program::default();
     let mut next = program.end_with(FOREIGN.code());
     let others = profile.abis.iter().copied().filter(|abi| abi.audit != native.audit);
@@ -60,6 +55,23 @@ pub fn compile(profile: &Profile) -> Vec<sock_filter> {
     }
     program.load(AUDIT_ARCH);
     program.instructions()
+}
+
+impl<'a> RulesByName<'a> {
+    fn of(profile: &'a Profile) -> Self {
+        let rules = profile.rules.iter().enumerate();
+        let names = rules
+            .flat_map(|(index, rule)| rule.names.iter().map(move |name| (name.as_str(), index)));
+        let mut rows: Vec<_> = names.collect();
+        rows.sort_unstable();
+        Self(rows)
+    }
+
+    /// In the profile's order.
+    fn rules(&self, name: &str) -> impl Iterator<Item = usize> {
+        let first = self.0.partition_point(|row| row.0 < name);
+        self.0[first..].iter().take_while(move |row| row.0 == name).map(|row| row.1)
+    }
 }
 
 /// Two ABIs that share the kernel's word for them: x32 has a bit of its own in its numbers.
@@ -108,7 +120,7 @@ fn ranges(profile: &Profile, by_name: &RulesByName, abi: &'static Abi) -> Vec<Ra
         if number > next {
             add(next, default.clone());
         }
-        if by_name.contains_key(name) {
+        if by_name.rules(name).next().is_some() {
             newest = Some(number);
         }
         add(number, verdict(profile, by_name, abi, name));
@@ -148,12 +160,11 @@ fn rules_of(
     abi: &Abi,
     name: &str,
 ) -> Vec<(Vec<Condition>, Action)> {
-    let own = by_name.get(name).into_iter().flatten().map(|&index| (index, None));
+    let own = by_name.rules(name).map(|index| (index, None));
     let mut indices: Vec<(usize, Option<u32>)> = own.collect();
     if let Some(multiplexer) = abi.multiplexed.iter().find(|one| one.name == name) {
         for &(meaning, call) in multiplexer.calls {
-            let rules = by_name.get(call).into_iter().flatten();
-            indices.extend(rules.map(|&index| (index, Some(meaning))));
+            indices.extend(by_name.rules(call).map(|index| (index, Some(meaning))));
         }
         indices.sort_unstable();
     }

@@ -200,7 +200,7 @@ fn call() -> impl Strategy<Value = Call> {
         438,
         500,
         X32_BIT,
-        X32_BIT | 102,
+        X32_BIT + 102,
         u32::MAX - 1,
         u32::MAX,
     ];
@@ -249,7 +249,7 @@ fn the_default_profile_refuses_to_type_into_a_terminal() {
         (u64::MAX, ALLOW),
     ] {
         let arguments = [0, request, 0, 0, 0, 0];
-        for (audit, number) in [(X86_64.audit, 16), (X86_64.audit, X32_BIT | 514), (X86.audit, 54)]
+        for (audit, number) in [(X86_64.audit, 16), (X86_64.audit, X32_BIT + 514), (X86.audit, 54)]
         {
             let call = Call { audit, number, arguments };
             assert_eq!(run(&program, &call), expected, "{call:x?}");
