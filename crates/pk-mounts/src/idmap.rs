@@ -59,8 +59,11 @@ pub fn user_namespace(ranges: &[Range]) -> Result<File> {
     let opened = open_mapped(&number, ranges);
     // The end of its input is what the child waits for.
     drop(ours);
-    waitpid(child, None).attempt("waitpid(child)")?;
-    opened
+    match waitpid(child, None) {
+        // Where SIGCHLD is ignored, nobody is told how a child has ended.
+        Ok(_) | Err(Errno::ECHILD) => opened,
+        Err(errno) => Err(errno).attempt("waitpid(child)"),
+    }
 }
 
 /// The child's whole life. It says which number it has in `/proc`, which may show another PID

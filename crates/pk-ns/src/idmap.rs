@@ -6,19 +6,15 @@
 
 use crate::Options;
 use crate::credentials::Credentials;
+use crate::helper::Helper;
 use crate::namespaces::{Namespaces, apparmor_restricts};
 use crate::subordinate::with_subordinates;
-use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, getegid, geteuid};
+use nix::unistd::{getegid, geteuid};
 use pk::{Error, Result, Steps};
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::io::Write;
 use std::str::FromStr;
 
 /// `count` ids from `inner` on are, outside, those from `outer` on.
@@ -86,12 +82,6 @@ pub enum IdMaps {
     Outside { uids: Vec<Range>, gids: Vec<Range> },
 }
 
-/// A process outside of the new user namespace, waiting to write its maps.
-pub struct Helper {
-    pid: Pid,
-    talk: UnixStream,
-}
-
 impl IdMaps {
     pub fn settle(options: &Options, chosen: Namespaces) -> Result<Self> {
         let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
@@ -139,12 +129,7 @@ impl IdMaps {
             "fork()",
             "sleep 1 &",
             move |helper| {
-                let (ours, theirs) = UnixStream::pair()?;
-                let Some(pid) = pk::fork_helper()? else {
-                    drop(ours);
-                    help(theirs, &uids, &gids);
-                };
-                *helper = Some(Helper { pid, talk: ours });
+                *helper = Some(Helper::fork(&uids, &gids)?);
                 Ok::<_, Error>(())
             },
         );
@@ -190,11 +175,11 @@ fn write_map(path: &str, text: &str) -> Result<()> {
     Ok(file.write_all(text.as_bytes())?)
 }
 
-fn joined(ranges: &[Range], separator: &str) -> String {
+pub fn joined(ranges: &[Range], separator: &str) -> String {
     ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
 }
 
-fn words(ranges: &[Range]) -> String {
+pub fn words(ranges: &[Range]) -> String {
     joined(ranges, " ")
 }
 
@@ -217,63 +202,6 @@ fn describe(uids: &[Range], gids: &[Range]) -> (String, String) {
         ),
         shell,
     )
-}
-
-impl Helper {
-    /// Asks for the maps, and waits until they are written.
-    fn ask(mut self) -> Result<()> {
-        self.talk.shutdown(Shutdown::Write)?;
-        let mut complaint = String::new();
-        self.talk.read_to_string(&mut complaint)?;
-        waitpid(self.pid, None)?;
-        match complaint.split_once(": ") {
-            Some((call, reason)) => Err(Error::new(call, reason).hint(apparmor_restricts())),
-            None => Ok(()),
-        }
-    }
-}
-
-/// The helper's whole life: wait for the end of input, write the maps, say what went wrong.
-fn help(mut talk: UnixStream, uids: &[Range], gids: &[Range]) -> ! {
-    let pid = std::os::unix::process::parent_id();
-    let written = talk.read_to_end(&mut Vec::new()).map_err(|error| reason(&error));
-    let written = written.and_then(|_| write_maps(pid, uids, gids));
-    if let Err(complaint) = written {
-        let _ = talk.write_all(complaint.as_bytes());
-    }
-    std::process::exit(0)
-}
-
-fn write_maps(pid: u32, uids: &[Range], gids: &[Range]) -> Result<(), String> {
-    if geteuid().is_root() {
-        for (file, ranges) in [("uid_map", uids), ("gid_map", gids)] {
-            let path = format!("/proc/{pid}/{file}");
-            let written = OpenOptions::new().write(true).open(&path);
-            let written =
-                written.and_then(|mut file| file.write_all(joined(ranges, "\n").as_bytes()));
-            written.map_err(|error| format!("write({path:?}): {}", reason(&error)))?;
-        }
-        return Ok(());
-    }
-    for (program, ranges) in [("newuidmap", uids), ("newgidmap", gids)] {
-        let text = words(ranges);
-        let output = Command::new(program).arg(pid.to_string()).args(text.split(' ')).output();
-        let output = output.map_err(|error| {
-            format!("execve({program:?}): {} (Debian's package uidmap has it)", reason(&error))
-        })?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said = said.trim().rsplit('\n').next().unwrap_or_default();
-            let said = said.strip_prefix(&format!("{program}: ")).unwrap_or(said);
-            return Err(format!("{program}({text}): {said}"));
-        }
-    }
-    Ok(())
-}
-
-/// The kernel's answer without the number that `io::Error` adds to it.
-fn reason(error: &io::Error) -> String {
-    error.raw_os_error().map_or(error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use crate::Options;
 use crate::credentials::Credentials;
-use crate::idmap::Helper;
+use crate::helper::Helper;
 use crate::namespaces::{Namespaces, WHY_FORK};
 use crate::target::{Target, is_own_root};
 use nix::sched::setns;

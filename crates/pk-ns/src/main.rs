@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), no_main)]
 
 mod credentials;
+mod helper;
 mod idmap;
 mod join;
 mod link;
@@ -107,7 +108,7 @@ struct Options {
     directory: bool,
 }
 
-fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<idmap::Helper>>> {
+fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<helper::Helper>>> {
     let chosen = Namespaces::chosen(&options);
     if chosen.is_empty() {
         return Err(Error::usage("--mount, --pid, …", "no namespace is named")

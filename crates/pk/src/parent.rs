@@ -60,11 +60,14 @@ pub(crate) fn fork(child_is_init: bool) -> Result<Fork> {
     }
 }
 
-/// Forks a helper that ends by itself; `None` in the helper.
+/// Forks a helper that ends by itself; `None` in the helper. To the parent, waiting for it may be
+/// refused with `ECHILD`: that is how the end of a child is told where SIGCHLD is ignored.
 pub fn fork_helper() -> Result<Option<Pid>> {
     match sys::fork().attempt("fork()")? {
         ForkResult::Child => {
             prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // A helper may have children of its own to wait for.
+            sys::stop_ignoring_sigchld()?;
             Ok(None)
         }
         ForkResult::Parent { child } => Ok(Some(child)),

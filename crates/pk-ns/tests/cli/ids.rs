@@ -123,3 +123,38 @@ fn a_user_without_subordinate_ids_is_told_so() {
         hint: root can grant some: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 64999\n";
     assert_eq!(run(&mut command), (125, String::new(), stderr.to_owned()));
 }
+
+/// Without its maps PROG would be nobody in the namespace, and would run all the same.
+#[test]
+fn a_helper_that_is_killed_ends_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = reachable(&directory);
+    let newuidmap = directory.path().join("newuidmap");
+    let table = [
+        ("$PPID", "pk-ns: waitpid(helper): it was killed before the maps were written\n"),
+        ("$$", "pk-ns: newuidmap(0 65534 1): signal: 9 (SIGKILL)\n"),
+    ];
+    for (victim, expected) in table {
+        fs::write(&newuidmap, format!("#!/bin/sh\nkill -KILL {victim}\n")).unwrap();
+        fs::set_permissions(&newuidmap, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/bin:/bin", directory.path().display());
+        let ordinary = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+        let mut command = Command::new("env");
+        command.args(ordinary.iter().filter(|_| is_root())).arg(&program).env("PATH", path);
+        command.args(["--user", "--uid-map", "0:65534:1", "--gid-map", "0:65534:1", "true"]);
+        assert_eq!(run(&mut command), (125, String::new(), expected.to_owned()), "{victim}");
+    }
+}
+
+#[test]
+fn nobody_is_told_of_the_helper_where_sigchld_is_ignored() {
+    let (user, group) = (own_id("-u"), own_id("-g"));
+    if !is_root() {
+        return skip("mapping ids without newuidmap needs root");
+    }
+    let map = |id: &str| format!("0:{id}:1");
+    let mut command = Command::new("env");
+    command.args(["--ignore-signal=CHLD", TOOL.program, "--user"]);
+    command.args(["--uid-map", &map(&user), "--gid-map", &map(&group), "id", "-u"]);
+    assert_eq!(run(&mut command), (0, "0\n".to_owned(), String::new()));
+}
