@@ -74,14 +74,16 @@ impl Filesystem {
         });
     }
 
-    fn call(&self, root: &str, path: &str) -> String {
+    /// What mounts it on `path` inside ROOT, as strace writes it.
+    pub fn call(&self, root: &str, path: &str) -> String {
         let Self { kind, options, .. } = self;
         let flags = names(self.flags);
         let options = if options.is_empty() { String::new() } else { format!(", {options:?}") };
         format!("move_mount(fsmount({kind:?}{options}, {flags}), \"{root}{path}\")")
     }
 
-    fn shell(&self, root: &str, path: &str) -> String {
+    /// The command that does the same.
+    pub fn shell(&self, root: &str, path: &str) -> String {
         let Self { kind, options, .. } = self;
         let flags = words(self.flags);
         let separator = if options.is_empty() || flags.is_empty() { "" } else { "," };

@@ -1,13 +1,16 @@
 //! proc and sysfs, and why the kernel may refuse them.
 
-use crate::filesystem::{Filesystem, NOTHING_BUT_FILES};
-use crate::root::{Links, Root};
-use crate::sys;
+use crate::filesystem::{Filesystem, NOTHING_BUT_FILES, words};
+use crate::root::{Links, Root, clone_tree};
+use crate::{source, sys};
 use nix::errno::Errno;
-use pk::{Error, Steps};
+use nix::sys::statfs::{SYSFS_MAGIC, fstatfs};
+use pk::{Error, Result, Steps};
 use rustix::mount::MountAttrFlags;
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 pub fn add_proc(root: &str, steps: &mut Steps<Root>) {
     let why = "ps, top and /dev/fd read it; it shows the PID namespace that mounts it";
@@ -17,13 +20,42 @@ pub fn add_proc(root: &str, steps: &mut Steps<Root>) {
     });
 }
 
+/// Who owns no network namespace, or sees only parts of a sysfs, may not mount another one: then
+/// what is seen from here is bound, with what is mounted in it.
 pub fn add_sys(root: &str, steps: &mut Steps<Root>) {
-    let why = "read-only: most of it is the hardware's, and the same for every container";
     let flags = NOTHING_BUT_FILES | MountAttrFlags::MOUNT_ATTR_RDONLY;
     let sysfs = Filesystem::new("sysfs", "", flags);
-    sysfs.add_mount_with("/sys", Links::Refused, why, root, steps, |error| {
-        why_refused(error, "net", "/sys")
-    });
+    steps.add(
+        "read-only: most of it is the hardware's, and the same for every container",
+        format!("{}, or of open_tree(\"/sys\") where that is refused", sysfs.call(root, "/sys")),
+        format!(
+            "{} || mount --rbind -o {}=recursive /sys {root}/sys",
+            sysfs.shell(root, "/sys"),
+            words(flags)
+        ),
+        move |root| {
+            let mount = sysfs.create().or_else(|error| {
+                let is_refused = error.errno() == Some(Errno::EPERM);
+                let bound = if is_refused { bind_sys(flags)? } else { None };
+                bound.ok_or_else(|| {
+                    let cause = why_refused(&error, "net", "/sys");
+                    error.hint(cause)
+                })
+            })?;
+            root.mount(mount, "/sys", Links::Refused)
+        },
+    );
+}
+
+/// A copy of the sysfs that is seen from here, if it is one.
+fn bind_sys(flags: MountAttrFlags) -> Result<Option<OwnedFd>> {
+    let sys = source::open(Path::new("/sys"))?;
+    if fstatfs(&sys)?.filesystem_type() != SYSFS_MAGIC {
+        return Ok(None);
+    }
+    let tree = clone_tree(sys, true)?;
+    sys::mount_setattr(&tree, flags, true)?;
+    Ok(Some(tree))
 }
 
 /// The kernel lets proc and sysfs be mounted by who owns the namespace that they show, and in a

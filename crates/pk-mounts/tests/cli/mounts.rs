@@ -156,3 +156,25 @@ fn a_user_namespace_is_lent_the_hosts_devices() {
     }
     assert_eq!(outcome, (0, "1:3\nproc\nsysfs\nptmx\n".to_owned(), String::new()));
 }
+
+/// Who owns no network namespace may not mount a sysfs of its own.
+#[test]
+fn where_no_sysfs_can_be_mounted_the_one_in_sight_is_bound() {
+    let Some(stage) = Stage::set(&TOOL) else { return };
+    let types =
+        "stat -fc %T $0/sys; grep \" $0/sys\" /proc/self/mountinfo | cut -d' ' -f6 | sort -u";
+    let shown = |own: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "--propagation", "private"]);
+        command.args(own).args([TOOL.program, "--sys"]).arg(stage.root());
+        run(command.args(["sh", "-c", types]).arg(stage.root()))
+    };
+    let (status, bound, errors) = shown(&[]);
+    assert_eq!((status, errors), (0, String::new()));
+    let (kind, flags) = bound.split_once('\n').unwrap();
+    assert_eq!(kind, "sysfs");
+    assert!(flags.lines().all(|flags| flags.starts_with("ro,nosuid,nodev,noexec")), "{flags}");
+    // The mounts that lie in it come with it, as they cannot be taken off.
+    let (_, own, _) = shown(&["--net"]);
+    assert!(own.lines().count() <= bound.lines().count(), "{own}{bound}");
+}
