@@ -47,10 +47,10 @@ impl Users {
         };
         let entry =
             entries(&self.passwd).find(|entry| entry.len() >= 6 && entry[0] == user.as_bytes());
-        let entry = entry.or_else(|| self.entry_of(user.parse().ok()?));
+        let entry = entry.or_else(|| self.entry_of(number(user.as_bytes())?));
         let uid = match &entry {
             Some(entry) => number(entry[2]),
-            None => user.parse().ok(),
+            None => number(user.as_bytes()),
         };
         let uid = uid.ok_or_else(|| unknown("user", "/etc/passwd"))?;
         let name = entry.as_ref().map(|entry| entry[0]);
@@ -77,7 +77,7 @@ impl Users {
     fn group(&self, group: &str) -> Option<u32> {
         let entry =
             entries(&self.group).find(|entry| entry.len() >= 3 && entry[0] == group.as_bytes());
-        entry.map_or_else(|| group.parse().ok(), |entry| number(entry[2]))
+        entry.map_or_else(|| number(group.as_bytes()), |entry| number(entry[2]))
     }
 
     fn groups_of(&self, user: Option<&[u8]>) -> Vec<u32> {
@@ -160,8 +160,9 @@ fn entries(text: &[u8]) -> impl Iterator<Item = Vec<&[u8]>> {
     text.split(|&byte| byte == b'\n').map(|line| line.split(|&byte| byte == b':').collect())
 }
 
+/// An id. The largest number is none: setresuid would take it for "as it is", and stay root.
 fn number(text: &[u8]) -> Option<u32> {
-    std::str::from_utf8(text).ok()?.parse().ok()
+    std::str::from_utf8(text).ok()?.parse().ok().filter(|&id| id != u32::MAX)
 }
 
 #[cfg(test)]
@@ -199,6 +200,8 @@ mod tests {
             ("bad", None),
             ("", None),
             ("-1", None),
+            ("4294967295", None),
+            ("app:4294967295", None),
         ];
         for (spec, expected) in table {
             assert_eq!(users().find(spec).ok(), expected, "{spec}");
