@@ -1,7 +1,7 @@
 //! The caller's terminal, if standard input is one: its mode, its size, and its foreground.
 
-use nix::sys::signal::{SigSet, Signal, raise};
-use pk::{Attempt, Result};
+use nix::sys::signal::{SigSet, Signal};
+use pk::{Attempt, Result, stop_with_the_child};
 use rustix::process::getpgrp;
 use rustix::stdio::stdin;
 use rustix::termios::{
@@ -31,7 +31,7 @@ impl Caller {
         let entered = self.make_raw();
         background.thread_block()?;
         entered?;
-        self.copy_size(master);
+        copy_size(master);
         Ok(())
     }
 
@@ -44,18 +44,10 @@ impl Caller {
         Ok(())
     }
 
-    /// Gives PROG's terminal the caller's size; the kernel tells PROG by SIGWINCH.
-    pub fn copy_size(&self, master: BorrowedFd) {
-        // Neither of them has a size any more where it was hung up.
-        if let Ok(size) = tcgetwinsize(stdin()) {
-            let _ = tcsetwinsize(master, size);
-        }
-    }
-
     /// Stops as the child did, so that the caller's shell sees its job stopped, and enters again.
     pub fn stop_with_the_job(&mut self, master: Option<BorrowedFd>) -> Result<()> {
         self.leave();
-        raise(Signal::SIGSTOP)?;
+        stop_with_the_child()?;
         master.map_or(Ok(()), |master| self.enter(master))
     }
 
@@ -66,6 +58,14 @@ impl Caller {
             // Nobody to tell if it fails: it was hung up.
             let _ = tcsetattr(stdin(), OptionalActions::Drain, &mode);
         }
+    }
+}
+
+/// Gives PROG's terminal the caller's size; the kernel tells PROG by SIGWINCH.
+pub fn copy_size(master: BorrowedFd) {
+    // Neither of them has a size any more where it was hung up.
+    if let Ok(size) = tcgetwinsize(stdin()) {
+        let _ = tcsetwinsize(master, size);
     }
 }
 

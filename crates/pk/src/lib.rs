@@ -18,7 +18,9 @@ pub use args::{Kind, Tool, bytes, quote};
 pub use error::{Attempt, Error, Result};
 pub use exec::{CONSOLE_FD, Prog};
 pub use namespace::not_root;
-pub use parent::{Child, News, Received, fork_helper, keep_parent_death_signal};
+pub use parent::{
+    Child, News, Received, fork_helper, keep_parent_death_signal, stop_with_the_child,
+};
 pub use sealed::become_sealed_copy;
 pub use step::Steps;
 

@@ -109,11 +109,7 @@ impl Child {
         loop {
             match self.news()? {
                 News::Ended(status) => return Ok(status),
-                // A job that is stopped is stopped as a whole, so that the shell sees it. PID 1 cannot
-                // stop, and what is to go on already must not: a signal to stop would make the
-                // kernel forget the SIGCONT that is on its way.
-                News::Stopped if getpid().is_init() || sys::is_pending(Signal::SIGCONT)? => {}
-                News::Stopped => raise(Signal::SIGSTOP)?,
+                News::Stopped => stop_with_the_child()?,
                 News::Signal(signal) => self.forward(signal)?,
             }
         }
@@ -198,6 +194,17 @@ impl Child {
         let dies = !is_one_of(&HARMLESS) && is_unset(text, &["SigBlk", "SigIgn", "SigCgt"], signal);
         dies.then_some(Signal::SIGKILL)
     }
+}
+
+/// Stops this process as its child was: a job is stopped as a whole, so that the shell sees it.
+///
+/// PID 1 cannot stop, and what is to go on already must not: a signal to stop would make the kernel
+/// forget the SIGCONT that is on its way.
+pub fn stop_with_the_child() -> Result<()> {
+    if getpid().is_init() || sys::is_pending(Signal::SIGCONT)? {
+        return Ok(());
+    }
+    Ok(raise(Signal::SIGSTOP)?)
 }
 
 impl AsFd for Child {
