@@ -140,6 +140,14 @@ fn ranges(profile: &Profile, by_name: &RulesByName, abi: &'static Abi) -> Vec<Ra
 
 /// A rule without a condition decides, and of several the first one.
 fn verdict(profile: &Profile, by_name: &RulesByName, abi: &Abi, name: &str) -> Verdict {
+    // Nearly all calls have one rule without a condition, or none.
+    let mut own = by_name.rules(name).map(|index| &profile.rules[index]);
+    match (own.next(), own.next()) {
+        _ if abi.multiplexed.iter().any(|one| one.name == name) => {}
+        (None, _) => return Verdict::Always(profile.default),
+        (Some(rule), None) if rule.conditions.is_empty() => return Verdict::Always(rule.action),
+        _ => {}
+    }
     let mut rules = rules_of(profile, by_name, abi, name);
     if let Some((_, action)) = rules.iter().find(|(conditions, _)| conditions.is_empty()) {
         return Verdict::Always(*action);
