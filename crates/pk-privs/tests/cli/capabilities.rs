@@ -5,7 +5,7 @@ use crate::{TOOL, as_root, field, in_user_namespace, output};
 use std::process::Command;
 
 const NAMES: [&str; 5] = ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"];
-const DOCKER: u64 = 0xa804_25fb;
+const DEFAULT: u64 = 0xa004_25fb;
 const CHOWN: u64 = 1;
 const NET_BIND_SERVICE: u64 = 1 << 10;
 
@@ -31,17 +31,17 @@ fn all(tool: Command) -> u64 {
 fn all_five_sets_are_set() {
     for tool in [as_root, in_user_namespace] {
         let all = all(tool());
-        assert_ne!(all, DOCKER, "control: there is something to drop");
+        assert_ne!(all, DEFAULT, "control: there is something to drop");
         let table: &[(&[&str], [u64; 5])] = &[
-            (&["--caps", "default"], [0, DOCKER, DOCKER, DOCKER, 0]),
-            (&["--standard"], [0, DOCKER, DOCKER, DOCKER, 0]),
+            (&["--caps", "default"], [0, DEFAULT, DEFAULT, DEFAULT, 0]),
+            (&["--standard"], [0, DEFAULT, DEFAULT, DEFAULT, 0]),
             (&["--caps", "none"], [0; 5]),
             (&["--caps", "all"], [0, all, all, all, 0]),
             (&["--caps", "all,-CHOWN"], [0, all - 1, all - 1, all - 1, 0]),
             (&["--caps", "none,+CHOWN"], [0, CHOWN, CHOWN, CHOWN, 0]),
             (
                 &["--standard", "--caps", "default,-CHOWN"],
-                [0, DOCKER - 1, DOCKER - 1, DOCKER - 1, 0],
+                [0, DEFAULT - 1, DEFAULT - 1, DEFAULT - 1, 0],
             ),
             (&["--caps", "none,+CHOWN", "--ambient", "CHOWN"], [CHOWN; 5]),
         ];
@@ -158,7 +158,7 @@ fn an_ordinary_user_does_what_the_kernel_allows() {
     // The same in a user namespace of theirs.
     let mut command = ordinary();
     command.args(["unshare", "--user", "--map-root-user", &program, "--standard"]);
-    assert_eq!(sets(command), [0, DOCKER, DOCKER, DOCKER, 0]);
+    assert_eq!(sets(command), [0, DEFAULT, DEFAULT, DEFAULT, 0]);
 }
 
 #[test]
