@@ -97,7 +97,7 @@ fn attend(mut child: Child, socket: OwnedFd) -> Result<u8> {
                 News::Signal(signal) => {
                     match (signal.number, &relay) {
                         (terminal::WINDOW_CHANGED, Some(relay)) => {
-                            caller.copy_size(relay.master());
+                            terminal::copy_size(relay.master());
                         }
                         // Whoever stopped this process may have changed the terminal's mode.
                         (terminal::CONTINUED, Some(relay)) => caller.enter(relay.master())?,

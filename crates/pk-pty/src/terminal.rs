@@ -31,7 +31,7 @@ impl Caller {
         let entered = self.make_raw();
         background.thread_block()?;
         entered?;
-        self.copy_size(master);
+        copy_size(master);
         Ok(())
     }
 
@@ -42,14 +42,6 @@ impl Caller {
         tcsetattr(stdin(), OptionalActions::Drain, &raw).attempt("tcsetattr(0)")?;
         self.mode.get_or_insert(mode);
         Ok(())
-    }
-
-    /// Gives PROG's terminal the caller's size; the kernel tells PROG by SIGWINCH.
-    pub fn copy_size(&self, master: BorrowedFd) {
-        // Neither of them has a size any more where it was hung up.
-        if let Ok(size) = tcgetwinsize(stdin()) {
-            let _ = tcsetwinsize(master, size);
-        }
     }
 
     /// Stops as the child did, so that the caller's shell sees its job stopped, and enters again.
@@ -72,5 +64,13 @@ impl Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+/// Gives PROG's terminal the caller's size; the kernel tells PROG by SIGWINCH.
+pub fn copy_size(master: BorrowedFd) {
+    // Neither of them has a size any more where it was hung up.
+    if let Ok(size) = tcgetwinsize(stdin()) {
+        let _ = tcsetwinsize(master, size);
     }
 }
