@@ -7,6 +7,8 @@ mod contract;
 mod environment;
 #[path = "cli/switch.rs"]
 mod switch;
+#[path = "cli/terminal.rs"]
+mod terminal;
 #[path = "cli/user.rs"]
 mod user;
 

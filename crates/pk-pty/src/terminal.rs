@@ -74,3 +74,11 @@ impl Drop for Caller {
         self.leave();
     }
 }
+
+/// Gives PROG's terminal the caller's size; the kernel tells PROG by SIGWINCH.
+pub fn copy_size(master: BorrowedFd) {
+    // Neither of them has a size any more where it was hung up.
+    if let Ok(size) = tcgetwinsize(stdin()) {
+        let _ = tcsetwinsize(master, size);
+    }
+}
