@@ -61,14 +61,6 @@ impl Caller {
     }
 }
 
-/// Gives PROG's terminal the caller's size; the kernel tells PROG by SIGWINCH.
-pub fn copy_size(master: BorrowedFd) {
-    // Neither of them has a size any more where it was hung up.
-    if let Ok(size) = tcgetwinsize(stdin()) {
-        let _ = tcsetwinsize(master, size);
-    }
-}
-
 impl Drop for Caller {
     fn drop(&mut self) {
         self.leave();
