@@ -84,7 +84,8 @@ fn attend(mut child: Child, socket: OwnedFd) -> Result<u8> {
         let ready: Vec<RawFd> = ready.map(|descriptor| descriptor.as_fd().as_raw_fd()).collect();
         if ready.contains(&child.as_fd().as_raw_fd()) {
             match child.news()? {
-                News::Ended(status) => {
+                None => {}
+                Some(News::Ended(status)) => {
                     // What PROG has written last may still lie in its terminal. And it may have
                     // ended before there was a look at the socket.
                     if let Some(master) = socket.take().and_then(|socket| receive(&socket).ok()?) {
@@ -93,8 +94,10 @@ fn attend(mut child: Child, socket: OwnedFd) -> Result<u8> {
                     relay.iter_mut().for_each(Relay::drain);
                     return Ok(status);
                 }
-                News::Stopped => caller.stop_with_the_job(relay.as_ref().map(Relay::master))?,
-                News::Signal(signal) => {
+                Some(News::Stopped) => {
+                    caller.stop_with_the_job(relay.as_ref().map(Relay::master))?;
+                }
+                Some(News::Signal(signal)) => {
                     match (signal.number, &relay) {
                         (terminal::WINDOW_CHANGED, Some(relay)) => {
                             terminal::copy_size(relay.master());

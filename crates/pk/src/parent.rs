@@ -108,28 +108,26 @@ impl Child {
     pub(crate) fn wait(mut self) -> Result<u8> {
         loop {
             match self.news()? {
-                News::Ended(status) => return Ok(status),
-                News::Stopped => stop_with_the_child()?,
-                News::Signal(signal) => self.forward(signal)?,
+                None => {}
+                Some(News::Ended(status)) => return Ok(status),
+                Some(News::Stopped) => stop_with_the_child()?,
+                Some(News::Signal(signal)) => self.forward(signal)?,
             }
         }
     }
 
-    /// Waits for news. A caller that has other things to wait for polls the descriptor first.
-    pub fn news(&mut self) -> Result<News> {
-        loop {
-            let Some(info) = self.signals.read_signal().attempt("read(signalfd)")? else {
-                continue;
-            };
-            let number = info.ssi_signo.cast_signed();
-            if number != Signal::SIGCHLD as i32 {
-                let from_kernel = info.ssi_code == libc::SI_KERNEL;
-                return Ok(News::Signal(Received { number, from_kernel }));
-            }
-            if let Some(news) = self.reap()? {
-                return Ok(news);
-            }
+    /// Waits for a signal, which may be no news: SIGCHLD tells also of a child that goes on, and of
+    /// orphans. A caller that has other things to wait for polls the descriptor first.
+    pub fn news(&mut self) -> Result<Option<News>> {
+        let Some(info) = self.signals.read_signal().attempt("read(signalfd)")? else {
+            return Ok(None);
+        };
+        let number = info.ssi_signo.cast_signed();
+        if number == Signal::SIGCHLD as i32 {
+            return self.reap();
         }
+        let from_kernel = info.ssi_code == libc::SI_KERNEL;
+        Ok(Some(News::Signal(Received { number, from_kernel })))
     }
 
     /// Takes every child that has ended: orphans come to an init and to a subreaper, and one
