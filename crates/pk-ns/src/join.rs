@@ -108,8 +108,12 @@ impl Joining {
                 None => Prog::find(operands)?,
             },
         };
+        // What an earlier link has told a later one is none of the process's.
+        let told = || std::env::vars_os().filter(|(name, _)| name == pk::CONSOLE_FD);
         Ok(match &self.environment {
-            Some(environment) => prog.with_environment(environment.clone()),
+            Some(environment) => {
+                prog.with_environment(environment.iter().cloned().chain(told()).collect())
+            }
             None => prog,
         })
     }
