@@ -169,7 +169,7 @@ fn limit(meter: &Answer<Meter>) -> Result<String, Unknown> {
 
 fn sorted(words: impl Iterator<Item = String>) -> String {
     let mut words: Vec<String> = words.collect();
-    words.sort();
+    words.sort_by_key(|word| (word.parse::<u64>().ok(), word.clone()));
     if words.is_empty() { "none".to_owned() } else { words.join("+") }
 }
 

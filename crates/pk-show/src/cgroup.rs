@@ -199,7 +199,7 @@ impl Cgroups {
                 .iter()
                 .map(|group| Fact::new(Topic::Cgroup, &group.hierarchy, [&group.path]))
                 .collect(),
-            Answer::Unknown(unknown) => vec![Fact::unknown(Topic::Cgroup, "group", unknown)],
+            Answer::Unknown(unknown) => vec![Fact::unknown(Topic::Cgroup, "", unknown)],
         };
         let meter = |name, meter: &Answer<Meter>, unit: fn(u64) -> String| {
             let usage = meter.known().and_then(|meter| meter.usage);

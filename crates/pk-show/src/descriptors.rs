@@ -5,7 +5,6 @@ use crate::fact::{Fact, Topic};
 use crate::process::Process;
 use crate::sys;
 use crate::text::printable;
-use rustix::fs::{FileType, fstat};
 use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Descriptor {
     pub number: u32,
     /// A path, or as in `proc_pid_fd(5)`: `pipe:[4711]`, `anon_inode:[eventfd]`.
-    pub target: String,
+    pub target: Answer<String>,
 }
 
 pub type Descriptors = Answer<Vec<Descriptor>>;
@@ -27,36 +26,27 @@ pub fn read(process: &Process) -> Descriptors {
         let mut numbers: Vec<u32> =
             process.names("fd")?.iter().filter_map(|name| name.parse().ok()).collect();
         numbers.sort_unstable();
-        numbers.retain(|&number| !process.is_own || sys::inherited(number).is_some());
+        numbers.retain(|&number| !process.is_own || sys::is_inherited(number));
         // Another process may close one meanwhile.
         let one = |number| {
             let target = printable(&process.link(&format!("fd/{number}")).ok()?);
-            Some(Descriptor { number, target })
+            Some(Descriptor { number, target: Answer::Known(target) })
         };
         Ok(numbers.into_iter().filter_map(one).collect())
     };
     match read() {
-        Err(_) if process.is_own => Answer::Known(without_proc()),
+        Err(unknown) if process.is_own => Answer::Known(without_proc(&unknown)),
         result => result.into(),
     }
 }
 
-/// Each number is asked whether it is open, and for the kind of file.
-fn without_proc() -> Vec<Descriptor> {
+/// Each number is asked whether it is open.
+fn without_proc(unknown: &Unknown) -> Vec<Descriptor> {
     let most = getrlimit(Resource::Nofile).current.unwrap_or(MOST).min(MOST);
-    let one = |number| {
-        let kind = match FileType::from_raw_mode(fstat(sys::inherited(number)?).ok()?.st_mode) {
-            FileType::RegularFile => "file",
-            FileType::Directory => "directory",
-            FileType::Fifo => "pipe",
-            FileType::Socket => "socket",
-            FileType::CharacterDevice => "character device",
-            FileType::BlockDevice => "block device",
-            _ => "other",
-        };
-        Some(Descriptor { number, target: format!("{kind} (no /proc)") })
-    };
-    (0..u32::try_from(most).unwrap_or(u32::MAX)).filter_map(one).collect()
+    (0..u32::try_from(most).unwrap_or(u32::MAX))
+        .filter(|&number| sys::is_inherited(number))
+        .map(|number| Descriptor { number, target: Answer::Unknown(unknown.clone()) })
+        .collect()
 }
 
 impl Descriptors {
@@ -67,24 +57,30 @@ impl Descriptors {
             Self::Known(descriptors) => descriptors,
             Self::Unknown(unknown) => return vec![Fact::unknown(Topic::Descriptor, "", unknown)],
         };
-        let mut facts: Vec<(Fact, usize)> = Vec::new();
+        let mut facts: Vec<Fact> = Vec::new();
         for Descriptor { number, target } in descriptors {
-            let name = target.split_once(":[").map_or(target.as_str(), |(kind, inode)| {
-                if kind == "anon_inode" { inode.trim_end_matches(']') } else { kind }
-            });
-            let at = facts.iter().position(|(fact, _)| fact.name == name).unwrap_or_else(|| {
-                facts.push((Fact::new(Topic::Descriptor, name, [""]), 0));
+            let name = target.known().map_or("", |target| without_inode(target));
+            let at = facts.iter().position(|fact| fact.name == name).unwrap_or_else(|| {
+                facts.push(Fact::of(Topic::Descriptor, name, target.as_ref(), |_| "standard"));
                 facts.len() - 1
             });
-            let (fact, others) = &mut facts[at];
-            *others += usize::from(*number > 2);
-            let numbers = format!("{} {number}", fact.note);
-            numbers.trim_start().clone_into(&mut fact.note);
+            let fact = &mut facts[at];
+            if *number > 2
+                && let Ok(columns) = &mut fact.value
+            {
+                let others = columns[0].parse().unwrap_or(0) + 1;
+                *columns = vec![others.to_string()];
+            }
+            format!("{} {number}", fact.note).trim_start().clone_into(&mut fact.note);
         }
-        let finish = |(fact, others): (Fact, usize)| Fact {
-            value: Ok(vec![if others == 0 { "standard".to_owned() } else { others.to_string() }]),
-            ..fact
-        };
-        facts.into_iter().map(finish).collect()
+        facts
+    }
+}
+
+/// `pipe:[4711]` is another one each time, and a pipe.
+fn without_inode(target: &str) -> &str {
+    match target.split_once(":[") {
+        Some((kind, _)) if kind != "anon_inode" => kind,
+        _ => target,
     }
 }

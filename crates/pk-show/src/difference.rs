@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 /// A fact that is not what it was. Nothing on one side is a fact that came or went.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Change {
-    #[serde(serialize_with = "title")]
     pub topic: Topic,
     /// More than one where they changed alike.
     pub names: Vec<String>,
@@ -26,16 +25,12 @@ impl Change {
     }
 }
 
-fn title<S: serde::Serializer>(topic: &Topic, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(topic.title())
-}
-
 /// What differs, and what could not be compared.
 #[derive(Debug, Default, Serialize)]
 pub struct Difference {
     pub changes: Vec<Change>,
-    /// What is not known on one side, with the reason.
-    pub unknown: Vec<String>,
+    /// What is not known on one side, by the reason.
+    pub unknown: BTreeMap<String, Vec<String>>,
 }
 
 type Facts = BTreeMap<(Topic, String), Fact>;
@@ -66,11 +61,10 @@ impl Difference {
         let (before, after) = match (sides(before), sides(after)) {
             (Ok(before), Ok(after)) => (before, after),
             (Err(_), Err(_)) => return,
-            (Err(unknown), _) | (_, Err(unknown)) => {
-                let line = format!("{} {} ({})", key.0.title(), key.1, unknown.reason);
-                if !self.unknown.contains(&line) {
-                    self.unknown.push(line);
-                }
+            (Err((name, unknown)), _) | (_, Err((name, unknown))) => {
+                let names = self.unknown.entry(unknown.reason).or_default();
+                let name = format!("{} {name}", key.0.title()).trim_end().to_owned();
+                names.extend(Some(name).filter(|name| !names.contains(name)));
                 return;
             }
         };
@@ -97,9 +91,9 @@ impl Difference {
 }
 
 /// What is known of one side, which may be that there is nothing.
-fn sides(fact: Option<Fact>) -> Result<Option<Fact>, Unknown> {
+fn sides(fact: Option<Fact>) -> Result<Option<Fact>, (String, Unknown)> {
     match fact {
-        Some(Fact { value: Err(unknown), .. }) => Err(unknown),
+        Some(Fact { name, value: Err(unknown), .. }) => Err((name, unknown)),
         fact => Ok(fact),
     }
 }

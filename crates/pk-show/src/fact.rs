@@ -1,6 +1,7 @@
 //! Facts: what the table shows a line each of, and what is compared.
 
 use crate::answer::Unknown;
+use serde::{Serialize, Serializer};
 
 /// What a fact is about, in the table's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +45,13 @@ impl Topic {
     /// Whether facts that say the same are shown in one line.
     pub fn is_gathered(self) -> bool {
         matches!(self, Self::Capabilities | Self::Cgroup | Self::Descriptor | Self::Limit)
+    }
+}
+
+/// In JSON a topic is its title.
+impl Serialize for Topic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.title())
     }
 }
 
@@ -105,8 +113,7 @@ impl Fact {
     pub fn columns(&self) -> Vec<String> {
         let columns = match &self.value {
             Err(unknown) => vec![format!("unknown ({})", unknown.reason)],
-            // What a file system has been told is long, and seldom what is looked for.
-            Ok(columns) if self.topic == Topic::Mount => columns[..4].to_vec(),
+            Ok(columns) if self.topic == Topic::Mount => crate::mounts::shown(columns),
             Ok(_) if self.topic == Topic::Descriptor => Vec::new(),
             Ok(columns) => columns.clone(),
         };

@@ -7,6 +7,7 @@
 
 mod answer;
 mod assertion;
+mod boxes;
 mod capabilities;
 mod cause;
 mod cgroup;
@@ -23,11 +24,14 @@ mod namespaces;
 mod output;
 mod privileges;
 mod process;
+mod reading;
 mod root;
 mod state;
+mod statmount;
 mod sys;
 mod table;
 mod text;
+mod tree;
 mod user;
 
 use argh::{ArgsInfo, FromArgs};
@@ -67,6 +71,9 @@ struct Options {
     /// fail, saying what is not so, unless all of LIST holds
     #[argh(option, arg_name = "LIST")]
     assert: Option<Assertions>,
+    /// draw the namespaces of this machine as boxes in boxes, with the processes in them
+    #[argh(switch)]
+    tree: bool,
 }
 
 /// What the steps share.
@@ -76,13 +83,28 @@ struct Seen {
 }
 
 fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Seen>> {
-    if let Some(operand) = operands.first() {
+    if let Some(operand) = operands.into_iter().next() {
         return Err(Error::usage(format_args!("{operand:?}"), "takes no operands"));
     }
+    if options.tree {
+        let alone = [
+            options.pid.is_some(),
+            options.save.is_some(),
+            options.diff.is_some(),
+            options.assert.is_some(),
+        ];
+        if alone.contains(&true) {
+            return Err(Error::usage("--tree", "goes with --json only"));
+        }
+        let mut steps = Steps::new(Seen { process: Process::own(), state: State::default() });
+        output::add_tree_steps(&mut steps, options.json);
+        return Ok(steps);
+    }
     let process = options.pid.map_or_else(|| Ok(Process::own()), Process::open)?;
-    let output = Output::settle(options.json, options.save, options.diff, options.assert)?;
+    let output =
+        Output::settle(options.json, options.save, options.diff.as_deref(), options.assert)?;
     let mut steps = Steps::new(Seen { process, state: State::default() });
-    state::add_steps(&mut steps, options.pid);
+    reading::add_steps(&mut steps, options.pid);
     output.add_steps(&mut steps);
     Ok(steps)
 }

@@ -38,7 +38,7 @@ fn line(line: &[u8]) -> Option<Mount> {
 }
 
 /// The kernel writes blanks, line ends and backslashes as `\040` and the like.
-fn unescaped(field: &[u8]) -> Vec<u8> {
+pub fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&first, after)) = rest.split_first() {

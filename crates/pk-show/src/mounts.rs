@@ -4,6 +4,7 @@ use crate::answer::{Answer, Unknown};
 use crate::fact::{Fact, Topic};
 use crate::mountinfo;
 use crate::process::Process;
+use crate::statmount;
 use crate::text::printable;
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,11 @@ pub fn read(process: &Process) -> Mounts {
 
 /// The mounts as the kernel tells them.
 pub fn table(process: &Process) -> Result<Vec<mountinfo::Mount>, Unknown> {
-    Ok(mountinfo::parse(&process.read("mountinfo")?))
+    let told = process.read("mountinfo").map(|text| mountinfo::parse(&text));
+    if told.is_ok() || !process.is_own {
+        return told;
+    }
+    statmount::table().or(told)
 }
 
 impl From<&mountinfo::Mount> for Mount {
@@ -100,6 +105,15 @@ impl Mounts {
         }
         facts
     }
+}
+
+/// The columns of a mount that are worth a look: not what is so by default, nor the file system's
+/// options, which are long.
+pub fn shown(columns: &[String]) -> Vec<String> {
+    let [filesystem, source, flags, propagation, ..] = columns else { return columns.to_vec() };
+    let flags: Vec<&str> = flags.split(',').filter(|&flag| flag != "relatime").collect();
+    let propagation = Some(propagation).filter(|&word| word != "private").cloned();
+    [filesystem.clone(), source.clone(), flags.join(",")].into_iter().chain(propagation).collect()
 }
 
 fn is_at(fact: &Fact, point: &str) -> bool {

@@ -58,7 +58,7 @@ impl Kind {
 
     /// The inode of the one that the machine started with: `enum init_ns_ino` of Linux's
     /// `linux/nsfs.h`. Those of mount and net namespaces have fixed numbers since Linux 6.18.
-    fn initial(self) -> u64 {
+    pub fn initial(self) -> u64 {
         match self {
             Self::Ipc => 0xEFFF_FFFF,
             Self::Uts => 0xEFFF_FFFE,
@@ -70,21 +70,21 @@ impl Kind {
             Self::Mount => 0xEFFF_FFF8,
         }
     }
-
-    /// The request that a pidfd answers with the namespace, since Linux 6.11: `ioctl_pidfd(2)`.
-    fn request(self) -> u32 {
-        match self {
-            Self::Cgroup => 1,
-            Self::Ipc => 2,
-            Self::Mount => 3,
-            Self::Net => 4,
-            Self::Pid => 5,
-            Self::Time => 7,
-            Self::User => 9,
-            Self::Uts => 10,
-        }
-    }
 }
+
+/// The requests that a pidfd answers with a namespace, since Linux 6.11: `ioctl_pidfd(2)`.
+const REQUESTS: [(&str, libc::Ioctl); 10] = [
+    ("cgroup", 1),
+    ("ipc", 2),
+    ("mnt", 3),
+    ("net", 4),
+    ("pid", 5),
+    ("pid_for_children", 6),
+    ("time", 7),
+    ("time_for_children", 8),
+    ("user", 9),
+    ("uts", 10),
+];
 
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -111,18 +111,18 @@ pub fn read(process: &Process) -> Namespaces {
     // Where /proc shows the machine's processes, PID 1's namespaces are those it started with.
     let init = Process::open(1).ok();
     let init = init.filter(|init| inode(init, "pid") == Ok(Kind::Pid.initial()));
+    let is_in = |other: &Option<Process>, kind: Kind, number| {
+        Some(inode(other.as_ref()?, kind.file()).ok()? == number)
+    };
     let one = |kind: Kind| -> Result<Namespace, Unknown> {
-        let inode = own_inode(process, kind)?;
-        let same = |other: &Option<Process>| {
-            Some(self::inode(other.as_ref()?, kind.file()).ok()? == inode)
-        };
+        let inode = inode(process, kind.file())?;
         let initial = match kind {
-            // No namespace that is made later gets a number that low, so nobody else has this one.
+            // What is made later gets a higher number.
             _ if inode == kind.initial() => Some(true),
-            Kind::Mount | Kind::Net => same(&init),
+            Kind::Mount | Kind::Net if !has_fixed_numbers() => is_in(&init, kind, inode),
             _ => Some(false),
         };
-        Ok(Namespace { inode, initial, of_parent: same(&parent) })
+        Ok(Namespace { inode, initial, of_parent: is_in(&parent, kind, inode) })
     };
     Namespaces {
         own: Kind::ALL.into_iter().map(|kind| (kind, one(kind).into())).collect(),
@@ -131,18 +131,26 @@ pub fn read(process: &Process) -> Namespaces {
     }
 }
 
-fn inode(process: &Process, file: &str) -> Result<u64, Unknown> {
-    Ok(statat(process.directory()?, format!("ns/{file}"), AtFlags::empty())?.st_ino)
+/// Whether the first mount and net namespace have fixed numbers too: since Linux 6.18.
+fn has_fixed_numbers() -> bool {
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|word| word.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(18))
 }
 
-/// Without `/proc`, a pidfd knows them too.
-fn own_inode(process: &Process, kind: Kind) -> Result<u64, Unknown> {
-    let told = inode(process, kind.file());
-    if told.is_ok() || !process.is_own {
-        return told;
+/// A namespace by its file in `/proc/PID/ns`. Of this process a pidfd knows it, too.
+fn inode(process: &Process, file: &str) -> Result<u64, Unknown> {
+    let stat = |directory| Ok(statat(directory, format!("ns/{file}"), AtFlags::empty())?.st_ino);
+    let told = process.directory().and_then(stat);
+    let request = REQUESTS.iter().find(|(name, _)| *name == file);
+    match (&told, request) {
+        (Err(_), Some((_, request))) if process.is_own => {
+            let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
+            sys::namespace(&pidfd, *request).map_or(told, |file| Ok(fstat(file)?.st_ino))
+        }
+        _ => told,
     }
-    let pidfd = pidfd_open(getpid(), PidfdFlags::empty())?;
-    sys::namespace(&pidfd, kind.request()).map_or(told, |file| Ok(fstat(file)?.st_ino))
 }
 
 impl Namespaces {

@@ -4,7 +4,8 @@ use crate::assertion::Assertions;
 use crate::difference::Difference;
 use crate::state::State;
 use crate::table::Page;
-use crate::{Seen, TOOL};
+use crate::tree::Tree;
+use crate::{Seen, TOOL, boxes};
 use pk::{Attempt, Result, Steps};
 use std::fs::File;
 use std::io::Write;
@@ -22,10 +23,10 @@ impl Output {
     pub fn settle(
         json: bool,
         save: Option<PathBuf>,
-        diff: Option<PathBuf>,
+        diff: Option<&Path>,
         assertions: Option<Assertions>,
     ) -> Result<Self> {
-        let reference = diff.as_deref().map(State::load).transpose()?;
+        let reference = diff.map(State::load).transpose()?;
         Ok(Self { json, save, reference, assertions })
     }
 
@@ -77,6 +78,20 @@ impl Output {
     }
 }
 
+/// `--tree`.
+pub fn add_tree_steps(steps: &mut Steps<Seen>, json: bool) {
+    steps.add(
+        "where each process is, and what that is nested in",
+        "readlink(/proc/*/ns/*), ioctl(NS_GET_PARENT), ioctl(NS_GET_USERNS)",
+        "lsns --output-all",
+        move |_| {
+            let tree = Tree::read()?;
+            let width = Page::of_standard_output().width();
+            print(&if json { tree.json() } else { boxes::draw(&tree, width) })
+        },
+    );
+}
+
 fn assert(assertions: &Assertions, state: &State, reference: Option<&State>) -> Result<()> {
     let mut failures = assertions.failures(state, reference);
     let Some(last) = failures.pop() else { return Ok(()) };
@@ -86,7 +101,6 @@ fn assert(assertions: &Assertions, state: &State, reference: Option<&State>) -> 
     Err(last)
 }
 
-/// Written beside FILE and renamed, so that a FILE that is there is whole.
 fn write(file: &Path, text: &str) -> Result<()> {
     let result = File::create(file).and_then(|mut file| file.write_all(text.as_bytes()));
     result.attempt(format_args!("open({file:?})"))

@@ -13,7 +13,7 @@ pub struct Privileges {
     /// `PR_SET_NO_NEW_PRIVS(2const)`.
     pub no_new_privs: Answer<bool>,
     pub seccomp: Seccomp,
-    /// The label that AppArmor, SELinux or Smack has put on it; null where there is no such module.
+    /// The label that a security module (LSM) has put on it; null where there is no such module.
     pub lsm: Answer<Option<String>>,
 }
 

@@ -6,6 +6,7 @@ use crate::text::printable;
 use pk::Error;
 use rustix::fs::{CWD, Dir, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, openat, readlinkat};
 use rustix::io::Errno;
+use rustix::thread;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Read;
@@ -32,24 +33,22 @@ pub struct Identity {
 
 impl Process {
     pub fn own() -> Self {
-        let directory = open("/proc/self");
-        let mut process = Self { directory, status: Err(Unknown::new("")), is_own: true };
-        process.status = process.read("status").map(Status);
-        process
+        Self::of(open("/proc/self"), true)
     }
 
     pub fn open(pid: u32) -> pk::Result<Self> {
-        let call = format!("open(\"/proc/{pid}\")");
-        let directory = open(&format!("/proc/{pid}"));
-        let directory = directory.map_err(|unknown| match unknown.reason.as_str() {
-            "No such file or directory" => Error::new(&call, "no such process"),
-            _ => Error::new(&call, unknown.reason),
-        })?;
-        let mut process =
-            Self { directory: Ok(directory), status: Err(Unknown::new("")), is_own: false };
-        let status = process.read("status").map_err(|unknown| Error::new(&call, unknown.reason))?;
-        process.status = Ok(Status(status));
-        Ok(process)
+        let path = format!("/proc/{pid}");
+        let process = Self::of(open(&path), false);
+        match process.status.as_ref() {
+            Ok(_) => Ok(process),
+            Err(unknown) => Err(Error::new(format_args!("open({path:?})"), &unknown.reason)),
+        }
+    }
+
+    fn of(directory: Result<OwnedFd, Unknown>, is_own: bool) -> Self {
+        let status = directory.as_ref().map_err(Clone::clone);
+        let status = status.and_then(|directory| read(file(directory, "status")?)).map(Status);
+        Self { directory, status, is_own }
     }
 
     /// Fails if it has ended meanwhile: then some of what was read is that of nobody.
@@ -67,20 +66,17 @@ impl Process {
         self.status.as_ref().map_err(Clone::clone)?.field(name).ok_or_else(Unknown::not_told)
     }
 
-    /// Opens a file of its `/proc/PID`.
-    pub fn file(&self, name: &str) -> Result<OwnedFd, Unknown> {
-        let directory = self.directory()?;
-        Ok(openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
-    }
-
     pub fn directory(&self) -> Result<&OwnedFd, Unknown> {
         self.directory.as_ref().map_err(Clone::clone)
     }
 
+    /// Opens a file of its `/proc/PID`.
+    pub fn file(&self, name: &str) -> Result<OwnedFd, Unknown> {
+        file(self.directory()?, name)
+    }
+
     pub fn read(&self, name: &str) -> Result<Vec<u8>, Unknown> {
-        let mut bytes = Vec::new();
-        File::from(self.file(name)?).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        read(self.file(name)?)
     }
 
     /// Where a link of its `/proc/PID` leads.
@@ -99,7 +95,10 @@ impl Process {
     }
 
     pub fn identity(&self) -> Identity {
-        let name = self.read("comm").map(|name| printable(name.trim_ascii_end()));
+        let name = match thread::name() {
+            Ok(name) if self.is_own => Ok(printable(name.to_bytes())),
+            _ => self.read("comm").map(|name| printable(name.strip_suffix(b"\n").unwrap_or(&name))),
+        };
         let pids = self.status("NSpid").map(numbers);
         let own = self.is_own.then(std::process::id);
         let innermost = pids.as_ref().ok().and_then(|pids| pids.last().copied());
@@ -125,6 +124,16 @@ impl Identity {
     }
 }
 
+fn file(directory: &OwnedFd, name: &str) -> Result<OwnedFd, Unknown> {
+    Ok(openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+fn read(file: OwnedFd) -> Result<Vec<u8>, Unknown> {
+    let mut bytes = Vec::new();
+    File::from(file).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Opens a directory of a `/proc` that is one: anything can be mounted there.
 fn open(path: &str) -> Result<OwnedFd, Unknown> {
     let none = || Unknown::new("no /proc");
@@ -136,6 +145,7 @@ fn open(path: &str) -> Result<OwnedFd, Unknown> {
     openat(CWD, path, flags, Mode::empty()).map_err(|errno| match errno {
         // It is that of a PID namespace in which this process is not.
         Errno::NOENT if path == "/proc/self" => Unknown::new("/proc is another PID namespace's"),
+        Errno::NOENT => Unknown::new("no such process"),
         _ => errno.into(),
     })
 }

@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 /// Where the text goes.
 pub struct Page {
     is_coloured: bool,
-    /// Lines of a terminal end here; those of a pipe do not.
+    /// Where lines of a terminal end; those of a pipe do not.
     width: Option<usize>,
 }
 
@@ -29,24 +29,33 @@ impl Page {
         Self { is_coloured: is_terminal && !no_color, width: width.filter(|_| is_terminal) }
     }
 
-    /// A line of pieces, cut where the terminal ends.
-    fn line(&self, pieces: &[(Style, &str)]) -> String {
+    pub fn width(&self) -> Option<usize> {
+        self.width
+    }
+
+    /// A line of pieces. Where it is longer than a terminal's it goes on below, at `indent`.
+    fn line(&self, indent: usize, pieces: &[(Style, &str)]) -> String {
+        let width = self.width.unwrap_or(usize::MAX);
         let mut line = String::new();
-        let mut left = self.width.unwrap_or(usize::MAX);
-        let last = pieces.iter().rposition(|(_, text)| !text.trim_end().is_empty());
-        let count = last.map_or(0, |last| last + 1);
-        for (index, (style, text)) in pieces[..count].iter().enumerate() {
-            let text = if index + 1 == count { text.trim_end() } else { text };
-            let length = text.chars().count();
-            let cut: String;
-            let text = if length > left {
-                cut = text.chars().take(left.saturating_sub(1)).chain(['…']).collect();
-                if left == 0 { "" } else { &cut }
-            } else {
-                text
-            };
-            left = left.saturating_sub(length);
-            line += &self.styled(*style, text);
+        let mut column = 0;
+        let mut blanks = String::new();
+        for &(style, text) in pieces {
+            for word in text.split_inclusive(' ') {
+                let bare = word.trim_end_matches(' ');
+                let length = bare.chars().count();
+                if length > 0 && column + blanks.len() + length > width && column > indent {
+                    line += "\n";
+                    column = 0;
+                    blanks = " ".repeat(indent);
+                }
+                if length > 0 {
+                    line += &blanks;
+                    line += &self.styled(style, bare);
+                    column += blanks.len() + length;
+                    blanks.clear();
+                }
+                blanks += &word[bare.len()..];
+            }
         }
         line.push('\n');
         line
@@ -106,7 +115,7 @@ impl Page {
                 let is_note = is_note && fact.topic != Topic::Descriptor;
                 pieces.push((if is_note { Style::Aside } else { known }, cell));
             }
-            text += &self.line(&pieces);
+            text += &self.line(TITLES + name.chars().count().min(names + 2), &pieces);
         }
         text
     }
@@ -124,15 +133,15 @@ impl Page {
             text += &self.change(change, title, names);
             let next = changes.get(index + 1);
             if next.is_none_or(|next| (next.topic, next.cause) != (change.topic, change.cause)) {
-                text += &self.line(&[
-                    (Style::Plain, &" ".repeat(TITLES)),
-                    (Style::Aside, &change.cause.text()),
-                ]);
+                text += &self.line(
+                    TITLES + 2,
+                    &[(Style::Plain, &" ".repeat(TITLES)), (Style::Aside, &change.cause.text())],
+                );
             }
         }
-        if !difference.unknown.is_empty() {
-            let list = difference.unknown.join(", ");
-            text += &self.line(&[(Style::Aside, &format!("not compared, as unknown: {list}"))]);
+        for (reason, names) in &difference.unknown {
+            let line = format!("not compared ({reason}): {}", names.join(", "));
+            text += &self.line(2, &[(Style::Aside, &line)]);
         }
         text
     }
@@ -152,7 +161,7 @@ impl Page {
             (None, Some(after)) => pieces.extend([(Style::After, "+ "), (Style::Plain, after)]),
             (None, None) => {}
         }
-        self.line(&pieces)
+        self.line(TITLES + name.chars().count().min(names + 2), &pieces)
     }
 }
 
@@ -160,7 +169,7 @@ impl Page {
 /// moves only its own line.
 const TITLES: usize = 14;
 const NAMES: usize = 26;
-const COLUMN: usize = 24;
+const COLUMN: usize = 12;
 
 fn width<'a>(cells: impl Iterator<Item = &'a str>, most: usize) -> usize {
     cells.map(|cell| cell.chars().count()).filter(|&width| width <= most).max().unwrap_or(0)
@@ -174,7 +183,9 @@ fn gathered(facts: Vec<Fact>) -> Vec<Fact> {
             (line.topic, &line.value, &line.note) == (fact.topic, &fact.value, &fact.note)
         };
         match lines.iter_mut().find(is_like).filter(|_| fact.topic.is_gathered()) {
-            Some(line) => line.name = format!("{} {}", line.name, fact.name),
+            Some(line) => {
+                format!("{} {}", line.name, fact.name).trim_start().clone_into(&mut line.name);
+            }
             None => lines.push(fact),
         }
     }

@@ -26,7 +26,7 @@ pub fn size(bytes: u64) -> String {
     let units = [("T", 1_u64 << 40), ("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)];
     match units.into_iter().find(|&(_, unit)| bytes >= unit) {
         None => bytes.to_string(),
-        Some((name, unit)) if bytes % unit == 0 => format!("{}{name}", bytes / unit),
+        Some((name, unit)) if bytes.is_multiple_of(unit) => format!("{}{name}", bytes / unit),
         Some((name, unit)) => format!("{:.1}{name}", bytes as f64 / unit as f64),
     }
 }
