@@ -61,6 +61,9 @@ impl Assertions {
             let reason = match assertion.actual(state, reference) {
                 Err(unknown) => format!("is unknown ({})", unknown.reason),
                 Ok(actual) if actual == assertion.wanted() => return None,
+                Ok(actual) if assertion.kind().is_some() => {
+                    format!("it is {} one", if actual == "new" { "a new" } else { "the same" })
+                }
                 Ok(actual) => format!("it is {actual}"),
             };
             let Assertion { name, wanted } = assertion;

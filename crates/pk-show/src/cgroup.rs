@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The group of a process in one hierarchy.
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
@@ -65,9 +65,7 @@ pub fn read(process: &Process) -> Cgroups {
         let reached = reached.as_ref().map_err(Clone::clone)?;
         let mut found =
             reached.iter().filter(|one| one.controllers.iter().any(|name| name == controller));
-        found
-            .next()
-            .ok_or_else(|| Unknown::new(format!("no mount in sight shows its {controller} group")))
+        found.next().ok_or_else(|| Unknown::new("no mount in sight shows its group"))
     };
     Cgroups {
         groups: lines
@@ -116,21 +114,19 @@ impl Line {
     /// Its directory below the mount that shows it.
     fn reach(&self, mounts: &[Mount]) -> Option<Reached> {
         let group = path(&self.path);
-        let options = |mount: &Mount| String::from_utf8_lossy(&mount.options).into_owned();
         let shows = |mount: &&Mount| {
-            let kind_fits = if self.is_v2() {
-                mount.filesystem == b"cgroup2"
-            } else {
-                let options = options(mount);
-                mount.filesystem == b"cgroup"
-                    && self.names.iter().all(|name| options.split(',').any(|word| word == name))
-            };
-            kind_fits && group.starts_with(path(&mount.root))
+            let options = String::from_utf8_lossy(&mount.options);
+            let has = |name: &String| options.split(',').any(|word| word == name);
+            let filesystem: &[u8] = if self.is_v2() { b"cgroup2" } else { b"cgroup" };
+            mount.filesystem == filesystem && self.names.iter().all(has)
         };
-        let mount = mounts.iter().rfind(shows)?;
-        let (point, below) = (path(&mount.point), group.strip_prefix(path(&mount.root)).ok()?);
-        let below: Vec<&Path> = below.ancestors().collect();
-        let directories: Vec<PathBuf> = below.into_iter().map(|one| point.join(one)).collect();
+        // A mount may be hidden under another one.
+        let (point, below) = mounts.iter().filter(shows).find_map(|mount| {
+            let below = group.strip_prefix(path(&mount.root)).ok()?;
+            let point = path(&mount.point);
+            point.join(below).join("cgroup.procs").exists().then_some((point, below))
+        })?;
+        let directories = below.ancestors().map(|one| point.join(one)).collect();
         let mut controllers = self.names.clone();
         if self.is_v2() {
             let top = fs::read_to_string(point.join("cgroup.controllers")).unwrap_or_default();

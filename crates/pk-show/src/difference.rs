@@ -3,6 +3,7 @@
 use crate::answer::Unknown;
 use crate::cause::{self, Cause};
 use crate::fact::{Fact, Topic};
+use crate::mounts;
 use crate::state::State;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -69,7 +70,7 @@ impl Difference {
             }
         };
         let value = |fact: &Option<Fact>| fact.as_ref().and_then(|fact| fact.value.clone().ok());
-        if value(&before) == value(&after) {
+        if value(&before) == value(&after) || is_told_by_root(before.as_ref(), after.as_ref()) {
             return;
         }
         let cause = cause::of(before.as_ref(), after.as_ref());
@@ -88,6 +89,13 @@ impl Difference {
             }
         }
     }
+}
+
+/// Another mount on `/` is another root, and is told as such.
+fn is_told_by_root(before: Option<&Fact>, after: Option<&Fact>) -> bool {
+    let source = |fact: Option<&Fact>| Some(fact?.value.as_ref().ok()?[..2].to_vec());
+    let is_root = |fact: &Fact| fact.topic == Topic::Mount && fact.name == "/";
+    before.or(after).is_some_and(is_root) && source(before) != source(after)
 }
 
 /// What is known of one side, which may be that there is nothing.
@@ -117,21 +125,13 @@ fn order(before: &State, after: &State) -> Vec<(Topic, String)> {
     keys
 }
 
-/// The two values, without the columns in which they do not differ if there are more.
+/// The two values, as short as tells them apart.
 fn shown(before: Option<&Fact>, after: Option<&Fact>) -> [Option<String>; 2] {
-    let columns = |fact: Option<&Fact>| fact.and_then(|fact| fact.value.clone().ok());
-    let all = |fact: Option<&Fact>| fact.map(Fact::compared);
-    match (columns(before), columns(after)) {
-        (Some(old), Some(new)) if old.len() == new.len() && old.len() > 1 => {
-            let differs: Vec<bool> = old.iter().zip(&new).map(|(old, new)| old != new).collect();
-            let pick = |columns: Vec<String>| {
-                let picked = columns.into_iter().zip(&differs).filter(|(_, differs)| **differs);
-                let words: Vec<String> =
-                    picked.map(|(column, _)| column).filter(|column| !column.is_empty()).collect();
-                Some(if words.is_empty() { "nothing".to_owned() } else { words.join("  ") })
-            };
-            [pick(old), pick(new)]
-        }
-        _ => [all(before), all(after)],
+    if let (Some(before), Some(after)) = (before, after)
+        && before.topic == Topic::Mount
+        && let (Ok(old), Ok(new)) = (&before.value, &after.value)
+    {
+        return mounts::changed(old, new).map(Some);
     }
+    [before, after].map(|fact| fact.map(Fact::compared))
 }
