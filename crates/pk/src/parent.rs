@@ -8,6 +8,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode;
+use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, getpgid, getpgrp, getsid};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitOptions, getpid, pidfd_open, wait};
@@ -100,8 +101,7 @@ impl Before {
     }
 }
 
-/// Forks a helper that ends by itself; `None` in the helper. To the parent, waiting for it may be
-/// refused with `ECHILD`: that is how the end of a child is told where SIGCHLD is ignored.
+/// Forks a helper that ends by itself; `None` in the helper.
 pub fn fork_helper() -> Result<Option<Pid>> {
     match sys::fork().attempt("fork()")? {
         ForkResult::Child => {
@@ -111,6 +111,15 @@ pub fn fork_helper() -> Result<Option<Pid>> {
             Ok(None)
         }
         ForkResult::Parent { child } => Ok(Some(child)),
+    }
+}
+
+/// Waits for the end of a helper, however it ends.
+pub fn wait_for_helper(helper: Pid) -> Result<()> {
+    match waitpid(helper, None) {
+        // That is how the end of a child is told where SIGCHLD is ignored: `wait(2)`, NOTES.
+        Ok(_) | Err(nix::Error::ECHILD) => Ok(()),
+        Err(errno) => Err(errno).attempt("waitpid(helper)"),
     }
 }
 
