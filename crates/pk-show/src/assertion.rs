@@ -178,7 +178,7 @@ fn sorted(words: impl Iterator<Item = String>) -> String {
 
 /// The inode says it: two namespaces of a kind never have the same one at the same time.
 fn namespace(kind: Kind, state: &State, reference: Option<&State>) -> Result<String, Unknown> {
-    let get = |state: &State| state.namespaces.get(kind).cloned().map_err(Clone::clone);
+    let get = |state: &State| state.namespaces.get(kind).cloned();
     let own = get(state)?;
     let is_same = match reference {
         Some(reference) => own.inode == get(reference)?.inode,

@@ -16,10 +16,10 @@ const fn cause(pk: &'static str, docker: &'static str) -> Cause {
 
 impl Cause {
     pub fn text(self) -> String {
-        let pk = if self.pk.is_empty() { "no pk tool" } else { self.pk };
+        let pk = if self.pk.is_empty() { "no tool of pk" } else { self.pk };
         match self.docker {
-            "" => pk.to_owned(),
-            docker => format!("{pk}  (docker: {docker})"),
+            "" => format!("by {pk}"),
+            docker => format!("by {pk}  (docker: {docker})"),
         }
     }
 }

@@ -212,3 +212,63 @@ impl Cgroups {
         facts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mountinfo;
+    use std::os::unix::ffi::OsStrExt;
+
+    fn write(directory: &std::path::Path, files: &[(&str, &str)]) {
+        fs::create_dir_all(directory).unwrap();
+        for (name, text) in files {
+            fs::write(directory.join(name), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_lowest_limit_on_the_way_up_counts() {
+        let top = tempfile::tempdir().unwrap();
+        let group = top.path().join("a/b");
+        write(top.path(), &[("cgroup.controllers", "cpu memory pids\n")]);
+        write(&top.path().join("a"), &[("memory.max", "4096\n"), ("cpu.max", "50000 100000\n")]);
+        let own = [
+            ("cgroup.procs", ""),
+            ("memory.max", "max\n"),
+            ("memory.current", "123\n"),
+            ("cpu.max", "max 100000\n"),
+            ("pids.max", "max\n"),
+        ];
+        write(&group, &own);
+        let point = top.path().as_os_str().as_bytes();
+        let mount = [b"9 1 0:1 / ", point, b" rw - cgroup2 none rw\n"].concat();
+        let line = parse(b"0::/a/b\n").remove(0);
+        let reached = line.reach(&mountinfo::parse(&mount)).unwrap();
+        assert_eq!(reached.memory(), Meter { limit: Some(4096), usage: Some(123) });
+        assert_eq!(reached.pids(), Meter { limit: None, usage: None });
+        assert_eq!(reached.cpus(), Some(0.5));
+        assert_eq!(reached.controllers, ["cpu", "memory", "pids"]);
+        let elsewhere = parse(b"0::/c\n").remove(0);
+        assert!(elsewhere.reach(&mountinfo::parse(&mount)).is_none());
+    }
+
+    #[test]
+    fn v1_has_another_word_for_no_limit() {
+        let top = tempfile::tempdir().unwrap();
+        let own = [
+            ("cgroup.procs", ""),
+            ("memory.limit_in_bytes", "9223372036854771712\n"),
+            ("memory.usage_in_bytes", "5\n"),
+            ("cpu.cfs_quota_us", "-1\n"),
+            ("cpu.cfs_period_us", "100000\n"),
+        ];
+        write(top.path(), &own);
+        let point = top.path().as_os_str().as_bytes();
+        let mount = [b"9 1 0:1 /a ", point, b" rw - cgroup none rw,cpu,memory\n"].concat();
+        let line = parse(b"4:cpu,memory:/a\n").remove(0);
+        let reached = line.reach(&mountinfo::parse(&mount)).unwrap();
+        assert_eq!(reached.memory(), Meter { limit: None, usage: Some(5) });
+        assert_eq!(reached.cpus(), None);
+        assert_eq!(line.group().hierarchy, "cpu,memory");
+    }
+}

@@ -135,3 +135,66 @@ fn shown(before: Option<&Fact>, after: Option<&Fact>) -> [Option<String>; 2] {
     }
     [before, after].map(|fact| fact.map(Fact::compared))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Answer;
+    use crate::mounts::Mount;
+
+    fn mount(point: &str, source: &str) -> Mount {
+        let text = str::to_owned;
+        let (root, options, propagation) = (text("/"), text("rw"), text("private"));
+        let (point, source, filesystem) = (text(point), text(source), text("tmpfs"));
+        Mount { point, filesystem, source, root, flags: vec![text("rw")], options, propagation }
+    }
+
+    /// Each change in one text.
+    fn told(before: &State, after: &State) -> Vec<String> {
+        let difference = Difference::between(before, after);
+        let side = |text: &Option<String>| text.clone().unwrap_or("nothing".to_owned());
+        let line = |change: &Change| {
+            let (topic, name) = (change.topic.title(), change.name());
+            format!("{topic} {name}: {} -> {}", side(&change.before), side(&change.after))
+        };
+        difference.changes.iter().map(line).collect()
+    }
+
+    #[test]
+    fn facts_come_go_and_change() {
+        let mut before = State { hostname: Answer::Known("vm".to_owned()), ..State::default() };
+        let mut after = State { hostname: Answer::Known("box".to_owned()), ..State::default() };
+        before.mounts = Answer::Known(vec![mount("/", "a"), mount("/x", "x"), mount("/y", "y")]);
+        after.mounts = Answer::Known(vec![mount("/", "b"), mount("/y", "y"), mount("/y", "z")]);
+        let expected = [
+            "hostname : vm -> box",
+            "mount /y #2: nothing -> tmpfs z rw",
+            "mount /x: tmpfs x rw -> nothing",
+        ];
+        assert_eq!(told(&before, &after), expected);
+        assert_eq!(told(&after, &after), [""; 0]);
+    }
+
+    #[test]
+    fn sets_that_changed_alike_are_one_line() {
+        let mut states = [State::default(), State::default()];
+        for (state, names) in states.iter_mut().zip([vec!["CHOWN".to_owned()], Vec::new()]) {
+            state.capabilities.effective = Answer::Known(names.clone());
+            state.capabilities.permitted = Answer::Known(names);
+        }
+        let [before, after] = &states;
+        assert_eq!(told(before, after), ["capabilities effective permitted: CHOWN -> none"]);
+    }
+
+    #[test]
+    fn what_is_not_known_on_one_side_is_not_compared() {
+        let mut before = State { hostname: Answer::Known("vm".to_owned()), ..State::default() };
+        before.mounts = Answer::Known(vec![mount("/", "a"), mount("/x", "x")]);
+        let difference = Difference::between(&before, &State::default());
+        assert_eq!(difference.changes, []);
+        let names = ["hostname", "mount"].map(str::to_owned).to_vec();
+        assert_eq!(difference.unknown, BTreeMap::from([("not asked".to_owned(), names)]));
+        let nothing = Difference::between(&State::default(), &State::default());
+        assert!(nothing.unknown.is_empty(), "what is known on neither side says nothing");
+    }
+}

@@ -112,8 +112,8 @@ pub fn add_steps(steps: &mut Steps<Seen>, pid: Option<u32>) {
     if pid.is_some() {
         steps.add(
             "what was read of a process that has ended meanwhile is not whole",
-            format!("openat({proc}, \"stat\")"),
-            format!("test -e {proc}/stat"),
+            format!("read({proc}/status)"),
+            format!("test -e {proc}/status"),
             |seen| seen.process.check_alive(),
         );
     }
