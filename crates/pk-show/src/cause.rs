@@ -111,6 +111,7 @@ fn user(name: &str) -> Cause {
 fn privilege(name: &str) -> Cause {
     match name {
         "no_new_privs" => cause("pk-privs --no-new-privs", "--security-opt no-new-privileges"),
+        "securebits" => cause("pk-privs --securebits", ""),
         "seccomp" => cause("pk-privs --seccomp", "--security-opt seccomp=FILE"),
         _ => cause("", "--security-opt apparmor=NAME, label=..."),
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The group of a process in one hierarchy.
 #[derive(Debug, PartialEq, Deserialize, Serialize)]
@@ -141,30 +141,28 @@ fn path(bytes: &[u8]) -> PathBuf {
 }
 
 impl Reached {
-    /// What each group on the way up says in a file, the nearest first; `names` are those of v2
-    /// and v1.
-    fn values(&self, names: [&str; 2]) -> impl Iterator<Item = String> {
-        self.directories.iter().filter_map(move |directory| {
-            names.iter().find_map(|name| fs::read_to_string(directory.join(name)).ok())
-        })
+    /// What each group on the way up says in a file that has one of these names, the nearest first.
+    fn values(&self, names: &[&str]) -> impl Iterator<Item = String> {
+        self.directories.iter().filter_map(|directory| value(directory, names))
     }
 
-    /// The lowest limit counts, whoever's it is.
-    fn meter(&self, limit: [&str; 2], usage: [&str; 2]) -> Meter {
+    /// The lowest limit counts, whoever's it is; what is in use is told of the own group.
+    fn meter(&self, limit: &[&str], usage: &[&str]) -> Meter {
         let limits = self.values(limit).filter_map(|text| text.trim().parse::<u64>().ok());
-        let own = &self.directories[..1];
-        let own = Self { controllers: Vec::new(), directories: own.to_vec() };
-        let usage = own.values(usage).next().and_then(|text| text.trim().parse().ok());
-        Meter { limit: limits.filter(|&limit| limit < NO_LIMIT_OF_V1).min(), usage }
+        let own = self.directories.first().and_then(|own| value(own, usage));
+        Meter {
+            limit: limits.filter(|&limit| limit < NO_LIMIT_OF_V1).min(),
+            usage: own.and_then(|text| text.trim().parse().ok()),
+        }
     }
 
     fn memory(&self) -> Meter {
         let limit = ["memory.max", "memory.limit_in_bytes"];
-        self.meter(limit, ["memory.current", "memory.usage_in_bytes"])
+        self.meter(&limit, &["memory.current", "memory.usage_in_bytes"])
     }
 
     fn pids(&self) -> Meter {
-        self.meter(["pids.max"; 2], ["pids.current"; 2])
+        self.meter(&["pids.max"], &["pids.current"])
     }
 
     /// Quota by period. v1 has them in two files.
@@ -183,19 +181,24 @@ impl Reached {
     }
 
     fn cpuset(&self) -> Result<String, Unknown> {
-        let text = self.values(["cpuset.cpus.effective", "cpuset.effective_cpus"]).next();
+        let text = self.values(&["cpuset.cpus.effective", "cpuset.effective_cpus"]).next();
         text.map(|text| text.trim().to_owned()).ok_or_else(Unknown::not_told)
     }
 }
 
+/// A file of a group under the name that it has in v2 or in v1.
+fn value(directory: &Path, names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| fs::read_to_string(directory.join(name)).ok())
+}
+
 impl Cgroups {
     pub fn facts(&self) -> Vec<Fact> {
-        let mut facts = match &self.groups {
+        let mut facts: Vec<Fact> = match &self.groups {
             Answer::Known(groups) => groups
                 .iter()
                 .map(|group| Fact::new(Topic::Cgroup, &group.hierarchy, [&group.path]))
                 .collect(),
-            Answer::Unknown(unknown) => vec![Fact::unknown(Topic::Cgroup, "", unknown)],
+            Answer::Unknown(unknown) => return vec![Fact::unknown(Topic::Cgroup, "", unknown)],
         };
         let meter = |name, meter: &Answer<Meter>, unit: fn(u64) -> String| {
             let usage = meter.known().and_then(|meter| meter.usage);
@@ -219,7 +222,7 @@ mod tests {
     use crate::mountinfo;
     use std::os::unix::ffi::OsStrExt;
 
-    fn write(directory: &std::path::Path, files: &[(&str, &str)]) {
+    fn write(directory: &Path, files: &[(&str, &str)]) {
         fs::create_dir_all(directory).unwrap();
         for (name, text) in files {
             fs::write(directory.join(name), text).unwrap();

@@ -370,7 +370,7 @@ fn explaining_does_nothing() {
     let by_option = output(show(&["--save", "state", "--explain"]).current_dir(&place));
     let by_variable = output(show(&["--save", "state"]).current_dir(&place).env("PK_EXPLAIN", "1"));
     assert_eq!(by_option, by_variable);
-    assert!(by_option.starts_with("pk-show\n") && by_option.contains("prctl(PR_GET_SECCOMP)"));
+    assert!(by_option.starts_with("pk-show\n") && by_option.contains("prctl(PR_GET_NO_NEW_PRIVS"));
     assert!(!place.path().join("state").exists());
 }
 
