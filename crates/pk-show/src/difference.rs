@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Change {
     pub topic: Topic,
-    /// More than one where they changed alike.
+    /// None where the topic says all, more than one where they changed alike.
     pub names: Vec<String>,
     pub before: Option<String>,
     pub after: Option<String>,
@@ -84,7 +84,8 @@ impl Difference {
                 last.names.push(key.1.clone());
             }
             _ => {
-                let names = vec![key.1.clone()];
+                let names = Some(key.1.clone()).filter(|name| !name.is_empty());
+                let names = names.into_iter().collect();
                 self.changes.push(Change { topic: key.0, names, before, after, cause });
             }
         }

@@ -1,8 +1,8 @@
 //! Entering a namespace of the process that is looked at, for what only those inside are told:
 //! the host name and the network devices. `setns(2)`.
 //!
-//! It is this process that moves, and it only reads there, so nobody else notices. What belongs to
-//! the caller (files to be read and written) has to be open by then.
+//! It is this process that moves, and it only reads there, so nobody else notices. It stays the same
+//! user, who can still write a file outside, and has the capabilities of the namespace inside.
 
 use crate::answer::Unknown;
 use crate::namespaces::Kind;

@@ -7,7 +7,6 @@ use crate::table::Page;
 use crate::tree::Tree;
 use crate::{Seen, TOOL, boxes};
 use pk::{Attempt, Result, Steps};
-use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -102,8 +101,7 @@ fn assert(assertions: &Assertions, state: &State, reference: Option<&State>) -> 
 }
 
 fn write(file: &Path, text: &str) -> Result<()> {
-    let result = File::create(file).and_then(|mut file| file.write_all(text.as_bytes()));
-    result.attempt(format_args!("open({file:?})"))
+    std::fs::write(file, text).attempt(format_args!("open({file:?})"))
 }
 
 fn print(text: &str) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use crate::difference::{Change, Difference};
 use crate::fact::{Fact, Topic};
+use crate::text::harmless;
 use std::io::IsTerminal;
 
 /// Where the text goes.
@@ -40,6 +41,8 @@ impl Page {
         let mut column = 0;
         let mut blanks = String::new();
         for &(style, text) in pieces {
+            // A state that was saved can hold what somebody else has put there.
+            let text = harmless(text);
             for word in text.split_inclusive(' ') {
                 let bare = word.trim_end_matches(' ');
                 let length = bare.chars().count();
@@ -78,15 +81,8 @@ impl Page {
     /// A line for each fact: topic, name, columns.
     pub fn table(&self, facts: Vec<Fact>) -> String {
         let facts = gathered(facts);
-        let mut text = String::new();
-        let mut rest = &facts[..];
-        while let Some(first) = rest.first() {
-            let count = rest.iter().take_while(|fact| fact.topic == first.topic).count();
-            let (section, after) = rest.split_at(count);
-            text += &self.section(section);
-            rest = after;
-        }
-        text
+        let sections = facts.chunk_by(|one, next| one.topic == next.topic);
+        sections.map(|section| self.section(section)).collect()
     }
 
     fn section(&self, facts: &[Fact]) -> String {

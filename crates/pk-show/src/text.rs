@@ -9,8 +9,8 @@ pub fn printable(bytes: &[u8]) -> String {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {
-                '"' | '\'' => text.push(character),
-                _ => text.extend(character.escape_debug()),
+                '\\' => text.push_str("\\\\"),
+                _ => push(&mut text, character),
             }
         }
         for byte in chunk.invalid() {
@@ -18,6 +18,20 @@ pub fn printable(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// Text that was escaped before, if whoever wrote it did so.
+pub fn harmless(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    text.chars().for_each(|character| push(&mut harmless, character));
+    harmless
+}
+
+fn push(text: &mut String, character: char) {
+    match character {
+        '"' | '\'' | '\\' => text.push(character),
+        _ => text.extend(character.escape_debug()),
+    }
 }
 
 /// A number of bytes in the units of Docker's and pk's options: `64M`, `1.5G`.
@@ -49,6 +63,14 @@ mod tests {
         for (bytes, expected) in table {
             assert_eq!(printable(bytes), expected);
         }
+    }
+
+    #[test]
+    fn what_was_escaped_stays_as_it_is() {
+        for text in ["caf\\xe9 \"x\" 'y'", "ü → …", "a\\\\b"] {
+            assert_eq!(harmless(text), text);
+        }
+        assert_eq!(harmless("a\u{1b}[31m"), "a\\u{1b}[31m");
     }
 
     #[test]
