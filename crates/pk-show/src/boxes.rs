@@ -5,7 +5,7 @@ use crate::tree::{Inodes, Member, Node, Tree};
 use std::collections::BTreeMap;
 
 /// Where a pipe's lines end, and the narrowest box that is drawn.
-const WIDTH: usize = 100;
+const WIDTH: usize = 80;
 const NARROWEST: usize = 24;
 /// Up to so many processes are shown one by one.
 const FEW: usize = 8;

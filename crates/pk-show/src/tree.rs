@@ -1,7 +1,8 @@
 //! `--tree`: the namespaces of this machine as boxes in boxes, with the processes in them.
 //!
 //! User and PID namespaces nest, and the kernel says in what: `NS_GET_PARENT` and `NS_GET_USERNS`
-//! of `ioctl_nsfs(2)`. The other six do not; who has others than those around stands in a box inside.
+//! of `ioctl_nsfs(2)`. The other six do not: who has others than those around stands in a box inside, and
+//! a nested namespace in the box with which it shares most of them.
 
 use crate::namespaces::Kind;
 use crate::process::Process;
@@ -155,7 +156,7 @@ fn inode(namespace: impl AsFd) -> nix::Result<u64> {
 
 /// Puts each process at the end of its way.
 fn nested(placed: Vec<Placed>) -> Node {
-    let mut nodes: BTreeMap<Vec<(Kind, u64)>, Vec<Placed>> = BTreeMap::new();
+    let mut nodes = Nodes::new();
     // The outermost user and PID namespaces are those of all who are seen.
     let common = shared(&placed);
     for one in placed {
@@ -172,49 +173,55 @@ fn shared(placed: &[Placed]) -> usize {
     (0..first.way.len()).take_while(is_common).count()
 }
 
+type Nodes = BTreeMap<Vec<(Kind, u64)>, Vec<Placed>>;
+
 /// The box at the end of `way`, and those in it. `around` are the namespaces outside.
-fn branch(
-    way: &[(Kind, u64)],
-    nodes: &BTreeMap<Vec<(Kind, u64)>, Vec<Placed>>,
-    around: &Inodes,
-) -> Node {
+fn branch(way: &[(Kind, u64)], nodes: &Nodes, around: &Inodes) -> Node {
     let here = nodes.get(way).map_or(&[][..], Vec::as_slice);
-    // Those whose way only leads through here, by its next part.
-    let mut next: Vec<(Kind, u64)> = nodes
-        .keys()
-        .filter(|other| other.len() > way.len() && other.starts_with(way))
-        .map(|other| other[way.len()])
-        .collect();
-    next.dedup();
-    // What the first process has, which is the init of a PID namespace, the others are shown beside.
-    let mut inside = around.clone();
-    inside.extend(way.iter().copied());
-    if let Some(first) = here.first() {
-        inside.clone_from(&first.namespaces);
+    // The box is known by what its first process has, which is the init of a PID namespace.
+    let inside = match here.first() {
+        Some(first) => first.namespaces.clone(),
+        None => around.clone().into_iter().chain(way.iter().copied()).collect(),
+    };
+    let mut groups: BTreeMap<&Inodes, Node> = BTreeMap::new();
+    for Placed { namespaces, member, .. } in here {
+        groups.entry(namespaces).or_default().processes.push(member.clone());
     }
-    let mut groups: BTreeMap<&Inodes, Vec<Member>> = BTreeMap::new();
-    for one in here {
-        groups.entry(&one.namespaces).or_default().push(one.member.clone());
-    }
-    let processes = groups.remove(&inside).unwrap_or_default();
-    let mut boxes: Vec<Node> = groups
-        .into_iter()
-        .map(|(namespaces, processes)| Node {
-            namespaces: unlike(namespaces, &inside),
-            processes,
-            boxes: Vec::new(),
-        })
-        .collect();
-    boxes.extend(next.into_iter().map(|part| branch(&[way, &[part]].concat(), nodes, &inside)));
-    let namespaces = unlike(&inside, around);
-    match <[Node; 1]>::try_from(boxes) {
-        // A user namespace with nobody in it but in the PID namespace that it holds.
-        Ok([only]) if processes.is_empty() => {
-            Node { namespaces: namespaces.into_iter().chain(only.namespaces).collect(), ..only }
+    let mut node = groups.remove(&inside).unwrap_or_default();
+    node.namespaces = unlike(&inside, around);
+    for way in onward(way, nodes) {
+        // A nested namespace stands beside those with whom it shares most of the other kinds.
+        let first = nodes.iter().find(|(other, _)| other.starts_with(&way));
+        let first = first.and_then(|(_, placed)| placed.first());
+        let shared = |namespaces: &Inodes| {
+            let first = first.map(|first| &first.namespaces).into_iter().flatten();
+            first.filter(|(kind, inode)| namespaces.get(kind) == Some(inode)).count()
+        };
+        let near = groups.iter_mut().max_by_key(|(namespaces, _)| shared(namespaces));
+        match near.filter(|(namespaces, _)| shared(namespaces) > shared(&inside)) {
+            Some((namespaces, group)) => group.boxes.push(branch(&way, nodes, namespaces)),
+            None => node.boxes.push(branch(&way, nodes, &inside)),
         }
-        Ok(only) => Node { namespaces, processes, boxes: only.into() },
-        Err(boxes) => Node { namespaces, processes, boxes },
     }
+    let beside = groups
+        .into_iter()
+        .map(|(namespaces, group)| Node { namespaces: unlike(namespaces, &inside), ..group });
+    node.boxes.splice(0..0, beside);
+    // A user namespace with nobody in it but in the PID namespace that it holds.
+    if node.processes.is_empty() && node.boxes.len() == 1 {
+        let only = node.boxes.remove(0);
+        node.namespaces.extend(only.namespaces);
+        return Node { namespaces: node.namespaces, ..only };
+    }
+    node
+}
+
+/// The ways that lead on from here, each by one part.
+fn onward(way: &[(Kind, u64)], nodes: &Nodes) -> Vec<Vec<(Kind, u64)>> {
+    let longer = nodes.keys().filter(|other| other.len() > way.len() && other.starts_with(way));
+    let mut ways: Vec<_> = longer.map(|other| other[..=way.len()].to_vec()).collect();
+    ways.dedup();
+    ways
 }
 
 fn unlike(namespaces: &Inodes, others: &Inodes) -> Inodes {
@@ -260,9 +267,10 @@ mod tests {
             placed(4, &way(&[(User, 5), (Pid, 6)]), 7),
             placed(5, &way(&[(User, 5), (Pid, 6), (Pid, 8)]), 7),
             placed(6, &way(&[(Pid, 9)]), 3),
+            placed(7, &way(&[(Pid, 10)]), 4),
         ]);
         let expected = "mount 3, pid 2, user 1: 1 2 \
-            [mount 4: 3] [pid 9: 6] [mount 7, pid 6, user 5: 4 [pid 8: 5]]";
+            [mount 4: 3 [pid 10: 7]] [pid 9: 6] [mount 7, pid 6, user 5: 4 [pid 8: 5]]";
         assert_eq!(text(&tree), expected);
         assert_eq!(text(&nested(Vec::new())), ": ");
     }

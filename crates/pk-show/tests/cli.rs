@@ -396,7 +396,7 @@ fn the_tree_has_this_process_in_the_innermost_box() {
     let options = ["--mount", "--pid", "--fork", "--uts"];
     let drawn = output(inside(&options, script).current_dir(&place));
     let widths: Vec<usize> = drawn.lines().map(|line| line.chars().count()).collect();
-    assert!(widths.iter().all(|&width| width == 100), "{drawn}");
+    assert!(widths.iter().all(|&width| width == 80), "{drawn}");
     assert!(drawn.starts_with("┌ what is seen from here: "), "{drawn}");
     let tree = fs::read(place.path().join("tree")).unwrap();
     let tree: Value = serde_json::from_slice(&tree).unwrap();
