@@ -1,7 +1,7 @@
 //! Arguments: the operands are split off as bytes before argh, which works on `&str`, sees the
 //! options. What takes a value is asked of argh's own description, so that there is one definition.
 
-use crate::step::Mode;
+use crate::mode::Mode;
 use crate::{Error, Result};
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 use std::ffi::{OsStr, OsString};
@@ -53,7 +53,7 @@ pub fn parse<O: FromArgs + ArgsInfo>(
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Request<O>> {
     let info = O::get_args_info();
-    let mut mode = Mode::from_environment()?;
+    let mut mode = Mode::from_environment(tool)?;
     let split = match split(info.flags, arguments, &mut mode)? {
         Split::Help => return Ok(Request::Print(help(tool, info.description, info.flags))),
         Split::Version => return Ok(Request::Print(format!("{} {}\n", tool.name, tool.version))),
@@ -95,7 +95,7 @@ fn split(
             (b"-h" | b"--help", None) => return Ok(Split::Help),
             (b"-V" | b"--version", None) => return Ok(Split::Version),
             (b"--explain", None) => mode.explain(),
-            (b"--trace", None) => mode.trace(),
+            (b"--trace", None) => mode.trace()?,
             _ => {
                 let shown = String::from_utf8_lossy(name).into_owned();
                 let flag = find(flags, &shown).ok_or_else(|| {

@@ -6,15 +6,20 @@
 
 mod accounts;
 mod args;
+mod bystander;
 mod error;
 mod exec;
 mod ids;
 mod interpreter;
+mod mode;
 mod namespace;
+mod paint;
 mod parent;
 mod sealed;
 mod step;
+mod stepping;
 mod sys;
+mod trace;
 
 pub use accounts::{Account, Accounts};
 pub use args::{Kind, Tool, bytes, quote};
@@ -87,6 +92,6 @@ where
             let _ = std::io::stdout().write_all(text.as_bytes());
             Ok(0)
         }
-        Request::Run { options, operands, mode } => steps(options, operands)?.run(tool, &mode),
+        Request::Run { options, operands, mode } => steps(options, operands)?.run(tool, mode),
     }
 }
