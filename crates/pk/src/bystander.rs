@@ -9,13 +9,29 @@ use crate::stepping::{Look, in_child};
 use crate::{Attempt, Error, Result, Tool, sys, wait_for_helper};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-use nix::unistd::{ForkResult, chdir, getcwd, getpid};
+use nix::unistd::{ForkResult, chdir, getcwd};
 use rustix::io::{read, write};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::fs::read_link;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::exit;
+
+/// The namespaces that a process itself enters, by their names in `/proc/PID/ns`.
+const KINDS: [(&str, CloneFlags); 6] = [
+    ("user", CloneFlags::CLONE_NEWUSER),
+    ("mnt", CloneFlags::CLONE_NEWNS),
+    ("uts", CloneFlags::CLONE_NEWUTS),
+    ("ipc", CloneFlags::CLONE_NEWIPC),
+    ("net", CloneFlags::CLONE_NEWNET),
+    ("cgroup", CloneFlags::CLONE_NEWCGROUP),
+];
+
+/// The tool, as the bystander sees it.
+struct Watched {
+    pid: i32,
+    pidfd: OwnedFd,
+}
 
 /// The tool's end of the line to it. It ends when that is closed.
 #[derive(Debug)]
@@ -27,8 +43,8 @@ impl Bystander {
         let call = "socketpair(AF_UNIX, SOCK_SEQPACKET)";
         let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
         let (ours, theirs) = socketpair(family, kind, SocketFlags::CLOEXEC, None).attempt(call)?;
-        let watched = Pid::from_raw(getpid().as_raw()).expect("a process has a number");
-        let watched = pidfd_open(watched, PidfdFlags::empty()).attempt("pidfd_open(getpid())")?;
+        let pidfd = pidfd_open(getpid(), PidfdFlags::empty()).attempt("pidfd_open(getpid())")?;
+        let watched = Watched { pid: getpid().as_raw_pid(), pidfd };
         let helper = match sys::fork().attempt("fork()")? {
             ForkResult::Parent { child } => child,
             ForkResult::Child => {
@@ -64,7 +80,7 @@ pub fn children_go_elsewhere() -> bool {
     })
 }
 
-fn stand_by(tool: &Tool, line: &OwnedFd, watched: &OwnedFd, look: impl Fn(Look) -> Error) {
+fn stand_by(tool: &Tool, line: &OwnedFd, watched: &Watched, look: impl Fn(Look) -> Error) {
     // What the terminal sends to the whole group is for others.
     let mut before = SigSet::empty();
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before));
@@ -80,18 +96,19 @@ fn stand_by(tool: &Tool, line: &OwnedFd, watched: &OwnedFd, look: impl Fn(Look) 
     }
 }
 
-/// Enters the namespaces in which the tool is by now.
-fn join(watched: impl AsFd) -> Result<()> {
+/// Enters those namespaces in which the tool is by now. Nobody may enter the user namespace that he
+/// is in already, nor does an ordinary user enter those that are the machine's.
+fn join(watched: &Watched) -> Result<()> {
     let directory = getcwd();
-    let rest = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWUTS
-        | CloneFlags::CLONE_NEWIPC
-        | CloneFlags::CLONE_NEWNET
-        | CloneFlags::CLONE_NEWCGROUP;
-    // Nobody may enter the user namespace that he is in already.
-    setns(&watched, rest | CloneFlags::CLONE_NEWUSER)
-        .or_else(|_| setns(&watched, rest))
-        .attempt("setns(pidfd)")?;
+    let mut flags = CloneFlags::empty();
+    for (kind, flag) in KINDS {
+        let link = |process: &str| {
+            let path = format!("/proc/{process}/ns/{kind}");
+            read_link(&path).attempt(format_args!("readlink({path:?})"))
+        };
+        flags.set(flag, link("self")? != link(&watched.pid.to_string())?);
+    }
+    setns(&watched.pidfd, flags).attempt(format_args!("setns(pidfd, {flags:?})"))?;
     // A new mount namespace begins at its root.
     directory.and_then(|directory| chdir(&directory)).attempt("chdir")
 }
