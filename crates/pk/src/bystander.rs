@@ -5,7 +5,7 @@
 //! neither a shell nor pk-show may be started from there. The bystander can: its children join
 //! the other namespaces of the tool, and are then what the tool itself is: still in the old ones.
 
-use crate::stepping::{Look, in_child};
+use crate::look::{Look, in_child};
 use crate::{Attempt, Error, Result, Tool, sys, wait_for_helper};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};

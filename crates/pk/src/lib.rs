@@ -11,6 +11,7 @@ mod error;
 mod exec;
 mod ids;
 mod interpreter;
+mod look;
 mod mode;
 mod namespace;
 mod paint;

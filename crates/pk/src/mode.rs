@@ -1,9 +1,11 @@
 //! What to do with the steps: carry them out, and with or without showing them.
 
+use crate::step::Words;
 use crate::stepping::Stepping;
 use crate::trace::Trace;
 use crate::{Error, Result, Tool};
 use std::ffi::OsString;
+use std::time::Instant;
 
 /// How a tool runs, by its options or for a whole chain by the environment.
 #[derive(Debug, Default)]
@@ -48,6 +50,19 @@ impl Mode {
             self.trace = Some(Trace::from_environment(false)?);
         }
         Ok(())
+    }
+
+    /// Tells of a step that was done, if somebody wants to know.
+    pub fn report(
+        &self,
+        tool: &Tool,
+        number: usize,
+        words: &Words,
+        result: &Result<()>,
+        begin: Instant,
+    ) -> Result<()> {
+        let Some(trace) = &self.trace else { return Ok(()) };
+        trace.report(tool, number, words, Some((result, begin)))
     }
 
     /// The environment variables that tell this mode to the next link.

@@ -147,51 +147,49 @@ impl<S> Steps<S> {
             return Err(missing);
         }
         let total = self.list.len() + usize::from(self.prog.is_some());
+        // A fork that only goes on to the exec is made together with it, but for a child that may be
+        // stopped in between: its parent would have to stand still.
+        let at_once = self.prog.is_some() && mode.stepping.is_none();
+        let last_fork = self.list.pop_if(|step| at_once && step.forks());
         let mut steps = self.list.into_iter();
         for number in 1.. {
             if let Some(stepping) = &mut mode.stepping {
-                let last = self.prog.as_ref().map(Prog::words);
-                let rest = steps.as_slice().iter().map(|step| &step.words).chain(&last).collect();
+                let exec = self.prog.as_ref().map(Prog::words);
+                let rest = steps.as_slice().iter().map(|step| &step.words).chain(&exec).collect();
                 let forks = steps.as_slice().iter().any(Step::forks);
                 let prog = self.prog.as_ref();
                 stepping.stop(&Stop { tool, number, total, rest, forks, prog })?;
             }
             let Some(Step { words, deed }) = steps.next() else { break };
             let begin = Instant::now();
-            let report = |result| match &mode.trace {
-                Some(trace) => trace.report(tool, number, &words, Some((result, begin))),
-                None => Ok(()),
-            };
             let result = match deed {
                 Deed::Call(act) => act(&mut self.state),
                 Deed::SealProg => self.prog.as_mut().map_or(Ok(()), Prog::seal),
-                Deed::Fork { child_is_init, stay } => match self.prog.take() {
-                    // A child that may still be stopped must not keep its parent waiting.
-                    Some(prog) if number + 1 == total && mode.stepping.is_none() => {
-                        let told = self.tell.map(|tell| tell(&mut self.state));
-                        let child = parent::spawn(tool, child_is_init, || {
-                            let reported = report(&Ok(()));
-                            reported.err().unwrap_or_else(|| prog.exec(tool, total, &mode, told))
-                        });
-                        return stay(&mut self.state, child.attempt(words.call)?);
+                Deed::Fork { child_is_init, stay } => {
+                    mode.stepping.iter_mut().for_each(Stepping::dismiss_bystander);
+                    match parent::fork(child_is_init) {
+                        Ok(Fork::Child) => Ok(()),
+                        Ok(Fork::Parent(child)) => return stay(&mut self.state, child),
+                        Err(error) => Err(error),
                     }
-                    prog => {
-                        self.prog = prog;
-                        mode.stepping.iter_mut().for_each(Stepping::dismiss_bystander);
-                        match parent::fork(child_is_init) {
-                            Ok(Fork::Child) => Ok(()),
-                            Ok(Fork::Parent(child)) => return stay(&mut self.state, child),
-                            Err(error) => Err(error),
-                        }
-                    }
-                },
+                }
             };
-            report(&result)?;
+            mode.report(tool, number, &words, &result, begin)?;
             result.attempt(words.call)?;
         }
         let Some(prog) = self.prog else { return Ok(0) };
         let told = self.tell.map(|tell| tell(&mut self.state));
-        Err(prog.exec(tool, total, &mode, told))
+        let Some(Step { words, deed: Deed::Fork { child_is_init, stay } }) = last_fork else {
+            return Err(prog.exec(tool, total, &mode, told));
+        };
+        let begin = Instant::now();
+        let child = parent::spawn(tool, child_is_init, || {
+            match mode.report(tool, total - 1, &words, &Ok(()), begin) {
+                Ok(()) => prog.exec(tool, total, &mode, told),
+                Err(error) => error,
+            }
+        });
+        stay(&mut self.state, child.attempt(&words.call)?)
     }
 
     fn explain(self, tool: &Tool, mode: &Mode) -> Result<u8> {
