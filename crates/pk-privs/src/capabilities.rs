@@ -55,6 +55,11 @@ pub fn named(name: &str) -> Option<CapabilitySet> {
     CapabilitySet::from_name(name.strip_prefix("CAP_").unwrap_or(&name))
 }
 
+/// The names, for who asks what there is.
+pub fn names() -> Vec<&'static str> {
+    CapabilitySet::all().iter_names().map(|(name, _)| name).collect()
+}
+
 impl FromStr for Choice {
     type Err = String;
 

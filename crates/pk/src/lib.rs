@@ -5,16 +5,20 @@
 //! or traces it, or just carries it out, so that what `--explain` prints is what runs.
 
 mod args;
+mod completion;
 mod error;
 mod exec;
+mod help;
 mod interpreter;
+mod manual;
 mod namespace;
 mod parent;
 mod sealed;
 mod step;
 mod sys;
+mod tool;
 
-pub use args::{Kind, Tool, bytes, quote};
+pub use args::{bytes, quote};
 pub use error::{Attempt, Error, Result};
 pub use exec::{CONSOLE_FD, Prog};
 pub use namespace::not_root;
@@ -23,6 +27,7 @@ pub use parent::{
 };
 pub use sealed::become_sealed_copy;
 pub use step::Steps;
+pub use tool::{Kind, Tool, Words};
 
 use argh::{ArgsInfo, FromArgs};
 use args::Request;
