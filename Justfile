@@ -34,6 +34,14 @@ bench *ARGS:
 make-image *ARGS:
     scripts/make-image {{ARGS}}
 
+# Install tools, manual pages and completions: PREFIX=DIR, DESTDIR=DIR
+install *ARGS:
+    scripts/install {{ARGS}}
+
+# Remove what install has put there
+uninstall *ARGS:
+    scripts/install --uninstall {{ARGS}}
+
 # Make a tarball of static tools, scripts and README
 dist:
     scripts/dist

@@ -138,10 +138,10 @@ pub(crate) fn bash(description: &Description) -> String {
 pub(crate) fn zsh(description: &Description) -> String {
     let tool = description.tool;
     let function = function(tool);
-    // What a value is called may hold colons, which separate the parts of a specification.
+    // Colons separate the parts of a specification; and what begins with = is a command's path.
     let action = |name: &str| {
         let message = name.replace(':', "\\:");
-        match choices(name, tool).join(" ").replace(':', "\\:") {
+        match choices(name, tool).join(" ").replace(':', "\\:").replace(" =", " \\=") {
             list if list.is_empty() => format!(":{message}: "),
             list => format!(":{message}:_{function}_value {list}"),
         }
