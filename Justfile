@@ -2,6 +2,10 @@
 default:
     @just --list
 
+# Say what this machine can do, and how to mend what it cannot
+doctor *ARGS:
+    @scripts/doctor {{ARGS}}
+
 # Build the tools
 build:
     cargo build --release
