@@ -6,15 +6,16 @@ use crate::tool::{Description, value};
 use std::fmt::Write;
 
 /// What a reader who came for one tool should not have to look up in `pk(7)`.
-const ENVIRONMENT: [(&str, &str); 4] = [
+const ENVIRONMENT: [(&str, &str); 5] = [
     ("PK_EXPLAIN", "1 is --explain, for this tool and for all that come after it in a chain."),
     ("PK_TRACE", "1 is --trace for the whole chain; json prints each step as a line of JSON."),
     ("PK_TRACE_FD", "The descriptor that the trace is printed to, standard error if not said."),
     (
         "PK_STEP",
-        "1 stops before each step, on the terminal, where ? tells what can be done. The name of a \
-         tool stops at that link of the chain only.",
+        "1 stops before each step, on the terminal, where the keys are named. Names of tools, as in \
+         pk-ns,pk-mounts, stop at these links of the chain only.",
     ),
+    ("NO_COLOR", "Nothing is coloured, unless it is empty."),
 ];
 
 pub(crate) fn page(description: &Description) -> String {
@@ -31,9 +32,7 @@ pub(crate) fn page(description: &Description) -> String {
     }
     page.push_str(".SH DESCRIPTION\n");
     page.push_str(&prose(description.summary));
-    for paragraph in tool.notes.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
-        let _ = write!(page, ".PP\n{}", prose(paragraph));
-    }
+    notes(&mut page, tool.notes);
     page.push_str(".SH OPTIONS\n");
     for option in &description.options {
         let short = option.short.map_or(String::new(), |letter| format!("\\fB\\-{letter}\\fR, "));
@@ -65,6 +64,19 @@ pub(crate) fn page(description: &Description) -> String {
     let pages: Vec<String> = pages.iter().map(reference).collect();
     let _ = writeln!(page, "{}", pages.join(",\n"));
     page
+}
+
+/// Paragraphs, which are separated by empty lines; what is indented, such as a table, stays as it is.
+fn notes(page: &mut String, notes: &str) {
+    let lines: Vec<&str> = notes.lines().collect();
+    let kind = |line: &str| (line.is_empty(), line.starts_with(' '));
+    for block in lines.chunk_by(|one, next| kind(one) == kind(next)) {
+        let _ = match kind(block[0]) {
+            (true, _) => Ok(()),
+            (_, true) => write!(page, ".PP\n.EX\n{}\n.EE\n", escape(&block.join("\n"))),
+            (_, false) => write!(page, ".PP\n{}", prose(&block.join(" "))),
+        };
+    }
 }
 
 fn statuses(kind: Kind) -> &'static [(&'static str, &'static str)] {
@@ -229,6 +241,13 @@ mod tests {
         let expected =
             "With \\fB\\-\\-join\\fR, that.\nSee \\fBpk\\-ns\\fR (docker: \\fB\\-\\-user\\fR).\n";
         assert_eq!(prose(text), expected);
+    }
+
+    #[test]
+    fn what_is_indented_stays_as_it_is() {
+        let mut page = String::new();
+        notes(&mut page, "One,\ntwo.\n  a  b\n  .c\n\nThree.");
+        assert_eq!(page, ".PP\nOne, two.\n.PP\n.EX\n  a  b\n  .c\n.EE\n.PP\nThree.\n");
     }
 
     #[test]

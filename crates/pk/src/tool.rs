@@ -89,8 +89,10 @@ impl<'a> Description<'a> {
     /// The ways of use: each is what follows the tool's name.
     pub fn usages(&self) -> impl Iterator<Item = String> {
         let lines = self.tool.operands.lines().enumerate();
+        // A tool without operands has one way of use all the same.
+        let lines = lines.chain((self.tool.operands.is_empty()).then_some((0, "")));
         lines.map(|(index, line)| match index {
-            0 => format!("[OPTION...] {line}"),
+            0 => format!("[OPTION...] {line}").trim_end().to_owned(),
             _ => line.to_owned(),
         })
     }
@@ -98,7 +100,7 @@ impl<'a> Description<'a> {
     /// The operands of the first way of use, by name. PROG is the last one: what follows is its own.
     pub fn operands(&self) -> Vec<&'static str> {
         let mut names = Vec::new();
-        for word in self.tool.operands.lines().next().unwrap_or_default().split(' ') {
+        for word in self.tool.operands.lines().next().unwrap_or_default().split_whitespace() {
             names.push(word.trim_matches(['[', ']', '.']));
             if names.ends_with(&["PROG"]) {
                 break;
