@@ -7,11 +7,14 @@
 mod accounts;
 mod args;
 mod bystander;
+mod completion;
 mod error;
 mod exec;
+mod help;
 mod ids;
 mod interpreter;
 mod look;
+mod manual;
 mod mode;
 mod namespace;
 mod paint;
@@ -20,10 +23,11 @@ mod sealed;
 mod step;
 mod stepping;
 mod sys;
+mod tool;
 mod trace;
 
 pub use accounts::{Account, Accounts};
-pub use args::{Kind, Tool, bytes, quote};
+pub use args::{bytes, quote};
 pub use error::{Attempt, Error, Result};
 pub use exec::{CONSOLE_FD, Prog};
 pub use ids::Ids;
@@ -34,6 +38,7 @@ pub use parent::{
 };
 pub use sealed::become_sealed_copy;
 pub use step::Steps;
+pub use tool::{Kind, Tool, Words};
 
 use argh::{ArgsInfo, FromArgs};
 use args::Request;
