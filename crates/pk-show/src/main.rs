@@ -65,7 +65,7 @@ pk::main!(TOOL, steps);
 #[derive(FromArgs, ArgsInfo)]
 struct Options {
     /// another process than this one
-    #[argh(option, arg_name = "N")]
+    #[argh(option, arg_name = "PID")]
     pid: Option<u32>,
     /// print JSON, in the words of schema.json
     #[argh(switch)]
