@@ -2,6 +2,10 @@
 default:
     @just --list
 
+# Say what this machine can do, and how to mend what it cannot
+doctor *ARGS:
+    @scripts/doctor {{ARGS}}
+
 # Build the tools
 build:
     cargo build --release
@@ -33,6 +37,14 @@ bench *ARGS:
 # Make an image without a network
 make-image *ARGS:
     scripts/make-image {{ARGS}}
+
+# Install tools, manual pages and completions: PREFIX=DIR, DESTDIR=DIR
+install *ARGS:
+    scripts/install {{ARGS}}
+
+# Remove what install has put there
+uninstall *ARGS:
+    scripts/install --uninstall {{ARGS}}
 
 # Make a tarball of static tools, scripts and README
 dist:

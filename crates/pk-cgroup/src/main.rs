@@ -34,9 +34,22 @@ use std::ffi::OsString;
 const TOOL: pk::Tool = pk::Tool {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),
-    operands: "PROG [ARG...]\n       pk-cgroup --join PID PROG [ARG...]\n       pk-cgroup --name NAME --stat|--kill|--freeze|--thaw|--remove",
+    operands: "PROG [ARG...]\n--join PID PROG [ARG...]\n--name NAME --stat|--kill|--freeze|--thaw|--remove",
     kind: pk::Kind::Chain,
-    notes: "SIZE is a number with b, k, m, g or t, powers of 1024. SIZE, NUMBER and COUNT may be max.",
+    words: &[],
+    notes: "\
+SIZE is a number with b, k, m, g or t, powers of 1024. SIZE, NUMBER and COUNT may be max.",
+    examples: &[
+        ("pk-cgroup --memory 64M --pids 32 sh", "a group of its own, gone when the shell is"),
+        ("pk-cgroup --name box --cpus 0.5 make", "a group that is kept"),
+        ("pk-cgroup --name box --stat", "what the named group uses, as JSON"),
+        ("pk-cgroup --name box --kill", "end everything in it"),
+        (
+            "pk-cgroup --join 4242 pk-ns --join 4242 --all sh",
+            "what docker exec does: the limits, too",
+        ),
+    ],
+    see_also: "systemd-run(1), cgroups(7), pk-ns(1)",
 };
 
 /// Enter a control group with limits, then become PROG. Without a name the group is removed when
@@ -77,7 +90,7 @@ struct Options {
     name: Option<Name>,
 
     /// the group above, as a path from the top   (docker: --cgroup-parent)
-    #[argh(option, arg_name = "GROUP")]
+    #[argh(option, arg_name = "PATH")]
     parent: Option<GroupPath>,
 
     /// enter the groups of process PID instead of making one   (docker: exec)

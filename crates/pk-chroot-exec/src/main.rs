@@ -28,11 +28,17 @@ const TOOL: pk::Tool = pk::Tool {
     version: env!("CARGO_PKG_VERSION"),
     operands: "ROOT [PROG [ARG...]]",
     kind: pk::Kind::Chain,
+    words: &[],
     notes: "\
-The switch is made in a mount namespace of its own. Without PROG, --config says what to run.
-
-  pk-chroot-exec rootfs sh
-  pk-ns --mount --pid pk-mounts --standard rootfs pk-chroot-exec --config config.json rootfs",
+The switch is made in a mount namespace of its own. Without PROG, --config says what to run.",
+    examples: &[
+        ("pk-chroot-exec rootfs sh", "a shell that sees nothing of the host but its processes"),
+        (
+            "pk-ns --mount --pid pk-mounts --standard rootfs pk-chroot-exec --config config.json rootfs",
+            "run what the image says",
+        ),
+    ],
+    see_also: "chroot(1), pivot_root(2), chroot(2), pk-mounts(1), pk-pty(1)",
 };
 pk::main!(TOOL, steps);
 
@@ -45,14 +51,14 @@ struct Options {
     #[argh(switch)]
     chroot: bool,
     /// the working directory, inside ROOT (docker: --workdir)
-    #[argh(option, short = 'w', arg_name = "DIR")]
+    #[argh(option, short = 'w', arg_name = "PATH")]
     workdir: Option<PathBuf>,
     /// run as this user, and group, by name or number; names are those of ROOT's /etc/passwd and
     /// /etc/group, which also give the supplementary groups (docker: --user)
     #[argh(option, short = 'u', arg_name = "USER[:GROUP]")]
     user: Option<String>,
     /// set a variable; without a value, keep the caller's (repeatable; docker: --env)
-    #[argh(option, short = 'e', arg_name = "NAME[=VALUE]")]
+    #[argh(option, short = 'e', arg_name = "VARIABLE[=VALUE]")]
     env: Vec<String>,
     /// do not pass on the caller's environment; PATH, HOME, HOSTNAME and, on a terminal, TERM are
     /// set as Docker sets them

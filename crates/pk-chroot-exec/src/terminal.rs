@@ -23,9 +23,16 @@ const DEVPTS: u64 = 0x1cd1;
 /// Adds the steps for a terminal whose owner is `owner`, or the user that opens it.
 pub fn add_terminal(owner: Option<u32>, steps: &mut Steps) {
     steps.check(|()| console().map(drop));
+    // First, so that at no moment two processes read from the caller's terminal.
     steps.add(
-        "a terminal of the new root's own; whoever holds its master is not in there",
-        "openat2(\"/dev/pts/ptmx\"), ioctl(TIOCGPTPEER), sendmsg(PK_CONSOLE_FD, SCM_RIGHTS), dup2",
+        "job control, Ctrl-C and SIGWINCH are a session's: PROG gets one that is not the caller's",
+        "setsid()",
+        "setsid PROG",
+        |()| new_session(),
+    );
+    steps.add(
+        "it is controlled by a terminal of the new root's own, whose master is not in there",
+        "openat2(\"/dev/pts/ptmx\"), ioctl(TIOCGPTPEER), ioctl(TIOCSCTTY), sendmsg(PK_CONSOLE_FD, SCM_RIGHTS), dup2",
         "script --quiet --return --command PROG /dev/null",
         move |()| {
             let (master, slave) = open_pair()?;
@@ -33,19 +40,11 @@ pub fn add_terminal(owner: Option<u32>, steps: &mut Steps) {
             if owner.is_some() {
                 fchown(&slave, owner.map(Uid::from_raw), None).attempt("fchown(terminal)")?;
             }
+            ioctl_tiocsctty(&slave).attempt("ioctl(TIOCSCTTY)")?;
             send(console()?, master.as_fd())?;
             dup2_stdin(&slave)?;
             dup2_stdout(&slave)?;
             dup2_stderr(&slave).map_err(Error::from)
-        },
-    );
-    steps.add(
-        "job control, Ctrl-C and SIGWINCH are a session's, by its controlling terminal",
-        "setsid(), ioctl(0, TIOCSCTTY)",
-        "setsid --ctty PROG",
-        |()| {
-            new_session()?;
-            ioctl_tiocsctty(stdin()).map_err(Error::from)
         },
     );
 }

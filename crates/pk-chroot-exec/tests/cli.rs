@@ -18,7 +18,7 @@ const TOOL: Tool = Tool {
     name: "pk-chroot-exec",
     program: env!("CARGO_BIN_EXE_pk-chroot-exec"),
     options: &[],
-    valued: ["--workdir", "DIR", "/"],
+    valued: ["--workdir", "PATH", "/"],
     root: Root::Entered,
     waits: false,
 };

@@ -16,13 +16,18 @@ const TOOL: pk::Tool = pk::Tool {
     version: env!("CARGO_PKG_VERSION"),
     operands: "PROG [ARG...]",
     kind: pk::Kind::Chain,
+    words: &[],
     notes: "\
 Ends as soon as PROG does, with its status, 128+n for a death by signal n. What PROG has left
-running is killed by the kernel if pk-init is PID 1, and inherited by the next one above if not.
-
-  pk-ns --mount --pid pk-mounts --standard --tools rootfs \\
-      pk-chroot-exec rootfs /run/pk/pk-init sh
-  pk-init make check                             on the host, as an ordinary process",
+running is killed by the kernel if pk-init is PID 1, and inherited by the next one above if not.",
+    examples: &[
+        (
+            "pk-ns --mount --pid pk-mounts --standard --tools rootfs pk-chroot-exec rootfs /run/pk/pk-init sh",
+            "as PID 1 of a container",
+        ),
+        ("pk-init make check", "on the host, as an ordinary process"),
+    ],
+    see_also: "tini(1), pid_namespaces(7), signal(7), pk-ns(1), pk-mounts(1)",
 };
 pk::main!(TOOL, steps);
 

@@ -33,12 +33,25 @@ const TOOL: pk::Tool = pk::Tool {
     version: env!("CARGO_PKG_VERSION"),
     operands: "ROOT PROG [ARG...]",
     kind: pk::Kind::Chain,
+    words: &[],
     notes: "\
 The mounts are made in the mount namespace of the process, which must not be the host's: put
-pk-ns --mount in front. They vanish with it.
-
-  pk-ns --mount --pid pk-mounts --standard rootfs pk-chroot-exec rootfs sh
-  pk-ns --mount pk-mounts --overlay layer2:layer1 --upper up --work work rootfs ls rootfs",
+pk-ns --mount in front. They vanish with it.",
+    examples: &[
+        (
+            "pk-ns --mount --pid pk-mounts --standard rootfs pk-chroot-exec rootfs sh",
+            "what a container finds mounted",
+        ),
+        (
+            "pk-ns --mount pk-mounts --overlay layer2:layer1 --upper up --work work rootfs ls rootfs",
+            "layers as one tree, and what changes in it in a directory of its own",
+        ),
+        (
+            "pk-ns --mount pk-mounts --bind $PWD:/src:ro --tmp rootfs pk-chroot-exec rootfs ls /src",
+            "a directory of the host, read-only",
+        ),
+    ],
+    see_also: "mount(8), mount(2), mount_namespaces(7), pk-ns(1), pk-chroot-exec(1)",
 };
 pk::main!(TOOL, steps);
 

@@ -28,14 +28,24 @@ const TOOL: pk::Tool = pk::Tool {
     version: env!("CARGO_PKG_VERSION"),
     operands: "PROG [ARG...]",
     kind: pk::Kind::Chain,
+    words: &[],
     notes: "\
 With --pid or --time the tool forks: PROG runs in the new namespace (and is its PID 1), and pk-ns
-stays as its parent, forwards signals and ends with PROG's status, 128+n for a death by signal n.
-
-  pk-ns --mount --pid --uts --hostname box sh
-  pk-ns --all --map-auto sh                      as an ordinary user
-  pk-ns --join 4242 --all --credentials --environment --directory sh
-  pk-ns --join 4242 --all pk-chroot-exec --user app / sh            what docker exec does",
+stays as its parent, forwards signals and ends with PROG's status, 128+n for a death by signal n.",
+    examples: &[
+        (
+            "pk-ns --mount --pid --uts --hostname box sh",
+            "a shell as PID 1, with a host name of its own",
+        ),
+        ("pk-ns --all --map-auto sh", "as an ordinary user: root, with every namespace there is"),
+        ("pk-ns --net ip link", "a foreign PROG, and a network of lo alone"),
+        (
+            "pk-ns --join 4242 --all --credentials --environment --directory sh",
+            "look around in what process 4242 sees",
+        ),
+        ("pk-ns --join 4242 --all pk-chroot-exec --user app / sh", "what docker exec --user does"),
+    ],
+    see_also: "unshare(1), nsenter(1), unshare(2), setns(2), namespaces(7), user_namespaces(7), pid_namespaces(7)",
 };
 pk::main!(TOOL, steps);
 
@@ -84,9 +94,8 @@ struct Options {
     /// the same for group ids (repeatable)
     #[argh(option, arg_name = "INNER:OUTER:COUNT")]
     gid_map: Vec<IdRange>,
-    /// private (the default), slave, shared or unchanged: how mounts travel to and from the
-    /// namespace that was left
-    #[argh(option, arg_name = "HOW")]
+    /// how mounts travel to and from the namespace that was left; private unless said otherwise
+    #[argh(option, arg_name = "private|slave|shared|unchanged")]
     propagation: Option<Propagation>,
     /// seconds added to the monotonic clock in the new time namespace
     #[argh(option, arg_name = "SECONDS")]

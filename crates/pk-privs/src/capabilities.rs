@@ -30,6 +30,11 @@ pub struct Capabilities {
     bounding: CapabilitySet,
 }
 
+/// The names, for who asks what there is.
+pub fn names() -> Vec<&'static str> {
+    CapabilitySet::all().iter_names().map(|(name, _)| name).collect()
+}
+
 impl FromStr for Choice {
     type Err = String;
 

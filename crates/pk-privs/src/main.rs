@@ -34,13 +34,26 @@ const TOOL: pk::Tool = pk::Tool {
     version: env!("CARGO_PKG_VERSION"),
     operands: "PROG [ARG...]",
     kind: pk::Kind::Chain,
+    words: &[
+        ("CAPABILITY", capabilities::names),
+        ("SECUREBIT", securebits::names),
+        ("RESOURCE", rlimit::names),
+    ],
     notes: "\
 Capabilities are named as in capabilities(7), with or without CAP_. Files are those of the root that
-pk-privs runs in: after pk-chroot-exec, the container's.
-
-  pk-privs --standard sh
-  pk-privs --caps none,+NET_BIND_SERVICE --ambient NET_BIND_SERVICE --user www-data nginx
-  pk-privs --no-new-privs --seccomp default --rlimit nofile=1024 sh      as an ordinary user",
+pk-privs runs in: after pk-chroot-exec, the container's.",
+    examples: &[
+        ("pk-privs --standard sh", "much as in a container of Docker"),
+        (
+            "pk-privs --caps none,+NET_BIND_SERVICE --ambient NET_BIND_SERVICE --user www-data nginx",
+            "a server that may do one thing that root may",
+        ),
+        (
+            "pk-privs --no-new-privs --seccomp default --rlimit nofile=1024 sh",
+            "as an ordinary user",
+        ),
+    ],
+    see_also: "setpriv(1), prlimit(1), capsh(1), capabilities(7), credentials(7), seccomp(2)",
 };
 pk::main!(TOOL, steps);
 
@@ -53,12 +66,12 @@ struct Options {
     /// Docker, no_new_privs is not among it
     #[argh(switch)]
     standard: bool,
-    /// capabilities that are kept: default (Docker's 14 but MKNOD), none or all, then +NAME or -NAME
-    /// after commas, as in default,+NET_ADMIN,-CHOWN (docker: --cap-add, --cap-drop, --privileged)
-    #[argh(option, arg_name = "SET")]
+    /// capabilities that are kept; default is Docker's 14 but MKNOD, as in
+    /// default,+NET_ADMIN,-CHOWN (docker: --cap-add, --cap-drop, --privileged)
+    #[argh(option, arg_name = "default|none|all[,+CAPABILITY|,-CAPABILITY]...")]
     caps: Option<Choice>,
     /// of these, capabilities that PROG has even if it is not root
-    #[argh(option, arg_name = "NAME,...")]
+    #[argh(option, arg_name = "CAPABILITY,...")]
     ambient: Option<Names>,
     /// nothing that PROG executes gives it more than it has, setuid or not (docker:
     /// --security-opt no-new-privileges)
@@ -68,10 +81,10 @@ struct Options {
     #[argh(option, short = 'u', arg_name = "USER[:GROUP[,GROUP...]]")]
     user: Option<User>,
     /// a limit, as in nofile=1024:4096 or core=unlimited (repeatable; docker: --ulimit)
-    #[argh(option, arg_name = "NAME=SOFT[:HARD]")]
+    #[argh(option, arg_name = "RESOURCE=SOFT[:HARD]")]
     rlimit: Vec<Limit>,
     /// what being root means: noroot, no_setuid_fixup, no_cap_ambient_raise, and each with _locked
-    #[argh(option, arg_name = "NAME,...")]
+    #[argh(option, arg_name = "SECUREBIT,...")]
     securebits: Option<Securebits>,
     /// allow only the system calls of a profile: default, or a file in the format that Docker and
     /// Podman take (docker: --security-opt seccomp=FILE)

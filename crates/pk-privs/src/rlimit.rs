@@ -27,7 +27,12 @@ const NAMES: [(&str, Resource); 16] = [
     ("stack", Resource::Stack),
 ];
 
-/// `NAME=SOFT[:HARD]`; one value is both.
+/// The names, for who asks what there is.
+pub fn names() -> Vec<&'static str> {
+    NAMES.map(|(name, _)| name).to_vec()
+}
+
+/// `RESOURCE=SOFT[:HARD]`; one value is both.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limit {
     name: &'static str,
@@ -41,11 +46,10 @@ impl FromStr for Limit {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, values) = text.split_once('=').ok_or("is not NAME=SOFT[:HARD]")?;
+        let (name, values) = text.split_once('=').ok_or("is not RESOURCE=SOFT[:HARD]")?;
         let known = NAMES.iter().find(|(other, _)| name == *other);
-        let names = || NAMES.map(|(name, _)| name).join(", ");
         let &(name, resource) =
-            known.ok_or_else(|| format!("{name:?} is not one of {}", names()))?;
+            known.ok_or_else(|| format!("{name:?} is not one of {}", names().join(", ")))?;
         let (soft, hard) = values.split_once(':').unwrap_or((values, values));
         let (soft, hard) = (value(soft)?, value(hard)?);
         if soft.unwrap_or(u64::MAX) > hard.unwrap_or(u64::MAX) {

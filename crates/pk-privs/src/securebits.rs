@@ -18,6 +18,11 @@ const NAMES: [(&str, Bits); 7] = [
     ("no_cap_ambient_raise_locked", Bits::NO_CAP_AMBIENT_RAISE_LOCKED),
 ];
 
+/// The names, for who asks what there is.
+pub fn names() -> Vec<&'static str> {
+    NAMES.map(|(name, _)| name).to_vec()
+}
+
 /// Those to be set beside what is set already.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Securebits(Bits);
@@ -30,8 +35,8 @@ impl FromStr for Securebits {
         for part in text.split(',') {
             let name = part.strip_prefix('+').unwrap_or(part);
             let known = NAMES.iter().find(|(other, _)| name == *other);
-            let names = || NAMES.map(|(name, _)| name).join(", ");
-            bits |= known.ok_or_else(|| format!("{part:?} is not one of {}", names()))?.1;
+            bits |=
+                known.ok_or_else(|| format!("{part:?} is not one of {}", names().join(", ")))?.1;
         }
         Ok(Self(bits))
     }

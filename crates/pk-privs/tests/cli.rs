@@ -16,7 +16,7 @@ const TOOL: Tool = Tool {
     name: "pk-privs",
     program: env!("CARGO_BIN_EXE_pk-privs"),
     options: &["--no-new-privs"],
-    valued: ["--rlimit", "NAME=SOFT[:HARD]", "core=0"],
+    valued: ["--rlimit", "RESOURCE=SOFT[:HARD]", "core=0"],
     root: Root::None,
     waits: false,
 };
@@ -66,7 +66,7 @@ fn wrong_values_are_named() {
         (&["--user", "no-such-user"], "--user \"no-such-user\": no such user in /etc/passwd"),
         (&["--user", "4294967295"], "--user \"4294967295\": no such user in /etc/passwd"),
         (&["--user", "0:no-such-group"], "--user \"no-such-group\": no such group in /etc/group"),
-        (&["--rlimit", "nofile"], "--rlimit \"nofile\": is not NAME=SOFT[:HARD]"),
+        (&["--rlimit", "nofile"], "--rlimit \"nofile\": is not RESOURCE=SOFT[:HARD]"),
         (
             &["--rlimit", "nofile=2:1"],
             "--rlimit \"nofile=2:1\": the soft limit is above the hard one",

@@ -25,11 +25,15 @@ const TOOL: pk::Tool = pk::Tool {
     version: env!("CARGO_PKG_VERSION"),
     operands: "PROG [ARG...]",
     kind: pk::Kind::Chain,
+    words: &[],
     notes: "\
 The first link of a chain, whose pk-chroot-exec is given --terminal; between the two only tools of
-pk pass on what connects them. Standard input may be a pipe: its end is typed as Ctrl-D.
-
-  pk-pty pk-ns --mount --pid pk-mounts --standard rootfs pk-chroot-exec --terminal rootfs sh",
+pk pass on what connects them. Standard input may be a pipe: its end is typed as Ctrl-D.",
+    examples: &[(
+        "pk-pty pk-ns --mount --pid pk-mounts --standard rootfs pk-chroot-exec --terminal rootfs sh",
+        "a shell with job control, which cannot type into the terminal it was started from",
+    )],
+    see_also: "script(1), pts(4), pty(7), pk-chroot-exec(1)",
 };
 pk::main!(TOOL, steps);
 

@@ -48,7 +48,15 @@ const TOOL: pk::Tool = pk::Tool {
     version: env!("CARGO_PKG_VERSION"),
     operands: "",
     kind: pk::Kind::Plain,
+    words: &[],
     notes: assertion::NAMES,
+    examples: &[
+        ("pk-show --save before; pk-ns --mount pk-show --diff before", "what a link changes"),
+        ("pk-ns --pid --uts --hostname box pk-show --assert pid=new,hostname=box", "for scripts"),
+        ("pk-show --pid 4242", "another process"),
+        ("pk-show --tree", "who shares what with whom"),
+    ],
+    see_also: "lsns(8), findmnt(8), capsh(1), namespaces(7), proc(5)",
 };
 pk::main!(TOOL, steps);
 
@@ -57,7 +65,7 @@ pk::main!(TOOL, steps);
 #[derive(FromArgs, ArgsInfo)]
 struct Options {
     /// another process than this one
-    #[argh(option, arg_name = "N")]
+    #[argh(option, arg_name = "PID")]
     pid: Option<u32>,
     /// print JSON, in the words of schema.json
     #[argh(switch)]

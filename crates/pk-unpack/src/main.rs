@@ -54,8 +54,9 @@ use unpacking::Unpacking;
 const TOOL: pk::Tool = pk::Tool {
     name: env!("CARGO_PKG_NAME"),
     version: env!("CARGO_PKG_VERSION"),
-    operands: "IMAGE [DIR]",
+    operands: "IMAGE DIR\n[OPTION...] --store STORE IMAGE",
     kind: pk::Kind::Plain,
+    words: &[],
     notes: "\
 IMAGE is what docker save writes, or an OCI image layout, as a directory or a tar, or one plain tar
 of a root filesystem; - is standard input. Each may be compressed as a whole: gzip, zstd, xz, bzip2.
@@ -63,12 +64,14 @@ DIR must not exist, or be an empty directory: it is whole in the end, or not the
 The digest of the image's manifest is printed; an old archive has none, and gives the image's id; a
 plain tar gives its own.
 
-With --store it is the layers' paths, the topmost first: what pk-mounts --overlay takes.
-
-  docker save alpine | pk-unpack - rootfs
-  docker export box | pk-unpack - rootfs
-  pk-unpack --platform linux/arm64 image.oci rootfs
-  lower=$(pk-unpack --store layers alpine.tar)",
+With --store it is the layers' paths, the topmost first: what pk-mounts --overlay takes.",
+    examples: &[
+        ("docker save alpine | pk-unpack - rootfs", "an image that Docker has"),
+        ("docker export box | pk-unpack - rootfs", "a container as it is now"),
+        ("pk-unpack --platform linux/arm64 image.oci rootfs", "one image out of several"),
+        ("lower=$(pk-unpack --store layers alpine.tar)", "layers, each once, for an overlay"),
+    ],
+    see_also: "docker-save(1), umoci-unpack(1), tar(1), pk-mounts(1)",
 };
 pk::main!(TOOL, steps);
 

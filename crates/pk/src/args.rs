@@ -1,35 +1,12 @@
 //! Arguments: the operands are split off as bytes before argh, which works on `&str`, sees the
 //! options. What takes a value is asked of argh's own description, so that there is one definition.
 
-use crate::step::Mode;
-use crate::{Error, Result};
+use crate::mode::Mode;
+use crate::tool::{Description, FORMATS};
+use crate::{Error, Result, Tool, completion, help, manual};
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, FromArgs};
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-
-/// What a tool says of itself, for its help, its errors and its exit status.
-pub struct Tool {
-    /// The name, which is the binary's.
-    pub name: &'static str,
-    /// The version.
-    pub version: &'static str,
-    /// The operands as the usage line shows them, such as `PROG [ARG...]`.
-    pub operands: &'static str,
-    /// How it exits.
-    pub kind: Kind,
-    /// What the help says after the options.
-    pub notes: &'static str,
-}
-
-/// The two shapes of tools, which differ in their exit status.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
-    /// Ends by exec'ing PROG: 125 is the tool's own failure, 126 and 127 PROG's, as `env(1)` has it.
-    Chain,
-    /// Does its work and ends: 0, 1 failed, 2 usage.
-    Plain,
-}
 
 /// What the command line asks for.
 pub enum Request<O> {
@@ -39,35 +16,44 @@ pub enum Request<O> {
     Run { options: O, operands: Vec<OsString>, mode: Mode },
 }
 
-/// The options that every tool has, and what help says of them.
-const COMMON: [(&str, &str); 4] = [
-    ("    --explain", "print the steps and the commands that do the same; do nothing"),
-    ("    --trace", "print each step on standard error as it is done"),
-    ("-h, --help", "print this help"),
-    ("-V, --version", "print the version"),
-];
-
 /// Splits the arguments, parses the options and reads the mode from options and environment.
 pub fn parse<O: FromArgs + ArgsInfo>(
     tool: &Tool,
     arguments: impl Iterator<Item = OsString>,
 ) -> Result<Request<O>> {
     let info = O::get_args_info();
-    let mut mode = Mode::from_environment()?;
-    let split = match split(info.flags, arguments, &mut mode)? {
-        Split::Help => return Ok(Request::Print(help(tool, info.description, info.flags))),
-        Split::Version => return Ok(Request::Print(format!("{} {}\n", tool.name, tool.version))),
+    let mut mode = Mode::from_environment(tool)?;
+    let (options, operands) = match split(info.flags, arguments, &mut mode)? {
         Split::Words { options, operands } => (options, operands),
+        Split::Version => return Ok(Request::Print(format!("{} {}\n", tool.name, tool.version))),
+        Split::Help => return Ok(Request::Print(help::help(&Description::new(tool, &info)))),
+        Split::Generate(format) => {
+            return generate(&format, &Description::new(tool, &info)).map(Request::Print);
+        }
     };
-    let words: Vec<&str> = split.0.iter().map(String::as_str).collect();
+    let words: Vec<&str> = options.iter().map(String::as_str).collect();
     let options = O::from_args(&[tool.name], &words).map_err(|exit| complaint(&exit.output))?;
-    Ok(Request::Run { options, operands: split.1, mode })
+    Ok(Request::Run { options, operands, mode })
+}
+
+fn generate(format: &str, description: &Description) -> Result<String> {
+    match format {
+        "man" => Ok(manual::page(description)),
+        "bash" => Ok(completion::bash(description)),
+        "zsh" => Ok(completion::zsh(description)),
+        "fish" => Ok(completion::fish(description)),
+        _ => {
+            let reason = format!("is not one of {}", FORMATS.replace('|', ", "));
+            Err(Error::usage(format_args!("--generate {format:?}"), reason))
+        }
+    }
 }
 
 #[derive(Debug, PartialEq)]
 enum Split {
     Help,
     Version,
+    Generate(String),
     Words { options: Vec<String>, operands: Vec<OsString> },
 }
 
@@ -95,7 +81,10 @@ fn split(
             (b"-h" | b"--help", None) => return Ok(Split::Help),
             (b"-V" | b"--version", None) => return Ok(Split::Version),
             (b"--explain", None) => mode.explain(),
-            (b"--trace", None) => mode.trace(),
+            (b"--trace", None) => mode.trace()?,
+            (b"--generate", value) => {
+                return value_of("--generate", FORMATS, value, &mut arguments).map(Split::Generate);
+            }
             _ => {
                 let shown = String::from_utf8_lossy(name).into_owned();
                 let flag = find(flags, &shown).ok_or_else(|| {
@@ -108,13 +97,7 @@ fn split(
                         return Err(Error::usage(shown, "this option takes no value"));
                     }
                     (FlagInfoKind::Option { arg_name }, value) => {
-                        let value = value
-                            .map(|bytes| OsString::from_vec(bytes.to_vec()))
-                            .or_else(|| arguments.next())
-                            .ok_or_else(|| Error::usage(&shown, format!("needs {arg_name}")))?;
-                        options.push(value.into_string().map_err(|value| {
-                            Error::usage(format!("{shown} {value:?}"), "not UTF-8")
-                        })?);
+                        options.push(value_of(&shown, arg_name, value, &mut arguments)?);
                     }
                 }
             }
@@ -122,6 +105,21 @@ fn split(
     }
     operands.extend(arguments);
     Ok(Split::Words { options, operands })
+}
+
+/// The value of the option `shown`: what stands behind its `=`, or else the next argument.
+fn value_of(
+    shown: &str,
+    arg_name: &str,
+    value: Option<&[u8]>,
+    arguments: &mut impl Iterator<Item = OsString>,
+) -> Result<String> {
+    let value = value
+        .map(|bytes| OsString::from_vec(bytes.to_vec()))
+        .or_else(|| arguments.next())
+        .ok_or_else(|| Error::usage(shown, format!("needs {arg_name}")))?;
+    let not_utf8 = |value| Error::usage(format!("{shown} {value:?}"), "not UTF-8");
+    value.into_string().map_err(not_utf8)
 }
 
 fn find<'a>(flags: &'a [FlagInfo<'a>], name: &str) -> Option<&'a FlagInfo<'a>> {
@@ -146,55 +144,6 @@ fn complaint(output: &str) -> Error {
         Some((name, (value, reason))) => Error::usage(format_args!("{name} {value:?}"), reason),
         None => Error::usage("options", line),
     }
-}
-
-const WIDTH: usize = 96;
-
-fn help(tool: &Tool, description: &str, flags: &[FlagInfo]) -> String {
-    let own = flags.iter().filter(|flag| flag.long != "--help" && !flag.hidden).map(|flag| {
-        let short = flag.short.map_or("   ".to_owned(), |letter| format!("-{letter},"));
-        let name = match flag.kind {
-            FlagInfoKind::Switch => format!("{short} {}", flag.long),
-            FlagInfoKind::Option { arg_name } => format!("{short} {} {arg_name}", flag.long),
-        };
-        (name, flag.description)
-    });
-    let rows: Vec<(String, &str)> =
-        own.chain(COMMON.iter().map(|&(name, text)| (name.to_owned(), text))).collect();
-    let column = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0).min(30);
-
-    let mut text = format!("usage: {} [OPTION...] {}\n\n", tool.name, tool.operands);
-    wrap(&mut text, description, 0);
-    text.push('\n');
-    for (name, description) in &rows {
-        // A name that is too long for the column has the first line for itself.
-        let next = if name.chars().count() > column { column + 4 } else { 2 };
-        let line = if next > 2 { "\n" } else { "" };
-        let _ = write!(text, "  {name:column$}{line}{:next$}", "");
-        wrap(&mut text, description, column + 4);
-    }
-    if !tool.notes.is_empty() {
-        let _ = write!(text, "\n{}\n", tool.notes.trim_end());
-    }
-    text
-}
-
-/// Appends `words` broken into lines; the first one starts where `text` ends, at `indent`.
-fn wrap(text: &mut String, words: &str, indent: usize) {
-    let mut column = indent;
-    for (index, word) in words.split_whitespace().enumerate() {
-        let length = word.chars().count();
-        if index > 0 && column + 1 + length > WIDTH {
-            let _ = write!(text, "\n{:indent$}", "");
-            column = indent;
-        } else if index > 0 {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += length;
-    }
-    text.push('\n');
 }
 
 /// A word as a shell takes it: quoted where that is needed.
@@ -236,6 +185,7 @@ pub fn bytes(text: &str) -> Option<u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Kind;
 
     const FLAGS: &[FlagInfo] = &[
         FlagInfo {
@@ -286,6 +236,8 @@ mod tests {
             (&[], parts(&[], &[])),
             (&[b"--pid", b"-h", b"--nonsense"], Split::Help),
             (&[b"-V"], Split::Version),
+            (&[b"--generate", b"man"], Split::Generate("man".to_owned())),
+            (&[b"--generate=zsh", b"--nonsense"], Split::Generate("zsh".to_owned())),
         ];
         for (line, expected) in table {
             assert_eq!(&words(line).unwrap(), expected, "{line:?}");
@@ -300,6 +252,7 @@ mod tests {
             (&[b"-pid"], "-pid"),
             (&[b"--pid=yes"], "--pid"),
             (&[b"--memory"], "--memory"),
+            (&[b"--generate"], "--generate"),
             (&[b"--memory=caf\xe9"], "--memory"),
         ];
         for (line, name) in table {

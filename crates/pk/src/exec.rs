@@ -1,8 +1,9 @@
 //! Finding PROG before anything is done, and becoming it at the end.
 
 use crate::args::quote;
-use crate::step::Mode;
-use crate::{Error, Result, interpreter, sealed, sys};
+use crate::mode::Mode;
+use crate::step::Words;
+use crate::{Error, Result, Tool, interpreter, sealed, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{fstat, stat};
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// The tools that take a PROG. They are told the mode through the environment, and explain
 /// themselves where another PROG would not be run.
-const LINKS: [&str; 7] =
+pub const LINKS: [&str; 7] =
     ["pk-pty", "pk-cgroup", "pk-ns", "pk-mounts", "pk-chroot-exec", "pk-privs", "pk-init"];
 
 /// The variable by which pk-pty tells pk-chroot-exec the number of a socket: whoever opens a
@@ -50,7 +51,8 @@ pub struct Prog {
 impl Prog {
     /// Finds PROG, the first operand, as `execvp(3)` would in this process.
     ///
-    /// 127 where it is not there, 126 where it cannot run.
+    /// 127 where it is not there, 126 where it cannot run; another tool of the chain may be missing
+    /// where the steps are only explained.
     pub fn find(operands: Vec<OsString>) -> Result<Self> {
         let search_path = std::env::var_os("PATH");
         let name = first(&operands)?;
@@ -58,16 +60,23 @@ impl Prog {
             Err(errno) => refused(errno),
             Ok(file) if is_directory(file.st_mode) => refused(Errno::EISDIR),
             Ok(_) => access(path, AccessFlags::X_OK).map_or_else(refused, |()| Candidate::Runs),
-        })?;
-        Ok(Self { path, arguments: operands, environment: None, copy: None, missing: None })
+        });
+        let (path, missing) = match path {
+            Ok(path) => (path, None),
+            // A link at a place of ROOT's is there only once the links before it have run.
+            Err(error) if is_link(Path::new(name)) => (PathBuf::from(name), Some(error)),
+            Err(error) => return Err(error),
+        };
+        Ok(Self { path, arguments: operands, environment: None, copy: None, missing })
     }
 
     /// Finds PROG in the same way if it is another tool of the chain; else gives the operands back.
     pub fn find_link(operands: Vec<OsString>) -> Result<Self, Vec<OsString>> {
         match operands.first() {
-            Some(name) if is_link(Path::new(name)) => {
-                Self::find(operands.clone()).or(Err(operands))
-            }
+            Some(name) if is_link(Path::new(name)) => match Self::find(operands.clone()) {
+                Ok(prog) if prog.missing.is_none() => Ok(prog),
+                _ => Err(operands),
+            },
             _ => Err(operands),
         }
     }
@@ -113,39 +122,51 @@ impl Prog {
         is_link(&self.path)
     }
 
+    /// The file that was found.
+    pub(crate) fn into_path(self) -> PathBuf {
+        self.path
+    }
+
     /// Has a sealed copy executed in its place, from wherever the process is by then.
     pub(crate) fn seal(&mut self) -> Result<()> {
-        self.copy = Some(sealed::copy(&self.path)?);
+        self.copy = Some(sealed::unreadable_copy(&self.path)?);
         Ok(())
     }
 
-    /// The final step as a system call.
-    pub(crate) fn call(&self) -> String {
+    /// What is said of the final step.
+    pub(crate) fn words(&self) -> Words {
+        let why = "nothing of the tool stays behind: the process becomes the program";
+        let quoted: Vec<String> = self.arguments.iter().map(quote).collect();
         let arguments: Vec<String> =
             self.arguments.iter().map(|word| format!("{word:?}")).collect();
-        let arguments = arguments.join(", ");
-        match &self.copy {
-            None => format!("execve({:?}, [{arguments}])", self.path),
-            Some(_) => {
-                format!("execveat(memfd of {:?}, \"\", [{arguments}], AT_EMPTY_PATH)", self.path)
-            }
-        }
+        let (path, arguments) = (&self.path, arguments.join(", "));
+        let call = match self.copy {
+            None => format!("execve({path:?}, [{arguments}])"),
+            Some(_) => format!("execveat(memfd of {path:?}, \"\", [{arguments}], AT_EMPTY_PATH)"),
+        };
+        Words { why, call, shell: format!("exec {}", quoted.join(" ")) }
     }
 
-    /// The final step in shell.
-    pub(crate) fn shell(&self) -> String {
-        let words: Vec<String> = self.arguments.iter().map(quote).collect();
-        format!("exec {}", words.join(" "))
-    }
-
-    /// Becomes PROG; returns only the error. `told` is a variable for the next link.
-    pub(crate) fn exec(self, mode: &Mode, told: Option<(&'static str, String)>) -> Error {
-        let link = self.is_link();
-        // The next link reports on it too, whatever was closed; another PROG is not to have it.
-        if let Some(trace) = mode.trace.as_ref().filter(|trace| trace.descriptor > 2)
-            && let Err(error) = sys::set_close_on_exec(trace.descriptor, !link)
+    /// Becomes PROG, as the step of that number; returns only the error. `told` is a variable for
+    /// the next link.
+    pub(crate) fn exec(
+        self,
+        tool: &Tool,
+        number: usize,
+        mode: &Mode,
+        told: Option<(&'static str, String)>,
+    ) -> Error {
+        if let Some(trace) = &mode.trace
+            && let Err(error) = trace.report(tool, number, &self.words(), None)
         {
-            return Error::from(error).attempting("fcntl(PK_TRACE_FD, F_SETFD)");
+            return error;
+        }
+        let link = self.is_link();
+        // The next link needs them too, whatever was closed; another PROG is not to have them.
+        for descriptor in mode.descriptors() {
+            if let Err(errno) = sys::set_close_on_exec(descriptor, !link) {
+                return Error::from(errno).attempting(format_args!("fcntl({descriptor}, F_SETFD)"));
+            }
         }
         let mut environment = self.environment.unwrap_or_else(|| std::env::vars_os().collect());
         if let Some((name, value)) = told {
@@ -157,13 +178,12 @@ impl Prog {
             // A variable that somebody made up names no descriptor, which is told where it is used.
             let _ = sys::set_close_on_exec(number, !link);
         }
-        let own = |name: &OsStr| name.as_bytes().starts_with(b"PK_");
-        let mut environment: Vec<_> =
-            environment.into_iter().filter(|(name, _)| link || !own(name)).collect();
         if link {
             let told = mode.variables();
             environment.retain(|(name, _)| !told.iter().any(|(other, _)| name == other));
             environment.extend(told.into_iter().map(|(name, value)| (name.into(), value.into())));
+        } else {
+            environment.retain(|(name, _)| !is_own(name));
         }
         match self.copy {
             None => become_program(&self.path, self.arguments, environment),
@@ -176,19 +196,25 @@ impl Prog {
 
     /// Goes on to the next link of a chain that is being explained. A link that will be found
     /// only inside ROOT stands beside this program too.
-    pub(crate) fn exec_to_explain(&self, mode: &Mode) -> Error {
+    pub(crate) fn exec_to_explain(&self, tool: &Tool, mode: &Mode) -> Error {
         let beside = std::env::current_exe()
             .ok()
             .and_then(|own| Some(own.parent()?.join(self.path.file_name()?)))
             .filter(|path| path.exists());
         let path = beside.unwrap_or_else(|| self.path.clone());
         let arguments = self.arguments.clone();
-        Self { path, arguments, environment: None, copy: None, missing: None }.exec(mode, None)
+        Self { path, arguments, environment: None, copy: None, missing: None }
+            .exec(tool, 0, mode, None)
     }
 }
 
 fn is_link(path: &Path) -> bool {
     path.file_name().is_some_and(|name| LINKS.iter().any(|&link| name == link))
+}
+
+/// Whether a variable is one of those by which links tell each other something.
+pub fn is_own(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(b"PK_")
 }
 
 fn first(operands: &[OsString]) -> Result<&OsString> {
@@ -243,7 +269,7 @@ fn search(
     }
 }
 
-fn become_program(
+pub fn become_program(
     path: &Path,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,

@@ -6,18 +6,28 @@
 
 mod accounts;
 mod args;
+mod bystander;
+mod completion;
 mod error;
 mod exec;
+mod help;
 mod ids;
 mod interpreter;
+mod look;
+mod manual;
+mod mode;
 mod namespace;
+mod paint;
 mod parent;
 mod sealed;
 mod step;
+mod stepping;
 mod sys;
+mod tool;
+mod trace;
 
 pub use accounts::{Account, Accounts};
-pub use args::{Kind, Tool, bytes, quote};
+pub use args::{bytes, quote};
 pub use error::{Attempt, Error, Result};
 pub use exec::{CONSOLE_FD, Prog};
 pub use ids::Ids;
@@ -28,6 +38,7 @@ pub use parent::{
 };
 pub use sealed::become_sealed_copy;
 pub use step::Steps;
+pub use tool::{Kind, Tool, Words};
 
 use argh::{ArgsInfo, FromArgs};
 use args::Request;
@@ -87,6 +98,6 @@ where
             let _ = std::io::stdout().write_all(text.as_bytes());
             Ok(0)
         }
-        Request::Run { options, operands, mode } => steps(options, operands)?.run(tool, &mode),
+        Request::Run { options, operands, mode } => steps(options, operands)?.run(tool, mode),
     }
 }

@@ -13,7 +13,7 @@ use rustix::fs::{MemfdFlags, Mode, SealFlags, fchmod, fcntl_add_seals, memfd_cre
 use std::ffi::{CString, OsString};
 use std::fs::{File, read_link};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -21,13 +21,22 @@ const SEALS: SealFlags =
     SealFlags::SEAL.union(SealFlags::SHRINK).union(SealFlags::GROW).union(SealFlags::WRITE);
 
 /// A copy of `program` that nobody can change any more.
+pub fn copy(program: &Path) -> Result<OwnedFd> {
+    copy_with(program, Mode::from_raw_mode(0o555))
+}
+
+/// The same, for a process that joins a container.
 ///
 /// Nobody may read it either. Executed by a process that has joined a user namespace, in which the
 /// copy's owner is nobody, that makes the process one that only root outside may trace: sysctl
 /// `fs.suid_dumpable`, "execute only".
-pub fn copy(program: &Path) -> Result<OwnedFd> {
+pub fn unreadable_copy(program: &Path) -> Result<OwnedFd> {
+    copy_with(program, Mode::from_raw_mode(0o111))
+}
+
+fn copy_with(program: &Path, mode: Mode) -> Result<OwnedFd> {
     let mut from = File::open(program).attempt(format_args!("open({program:?})"))?;
-    sealed(&mut from, program, Mode::from_raw_mode(0o111))
+    sealed(&mut from, program, mode)
 }
 
 /// Becomes a sealed copy of this very program, with the same arguments and environment, unless it
@@ -62,7 +71,7 @@ fn sealed(from: &mut File, program: &Path, mode: Mode) -> Result<OwnedFd> {
 
 /// Becomes the program behind a descriptor; returns only the error.
 pub fn execute(
-    program: &OwnedFd,
+    program: impl AsFd,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
 ) -> Errno {

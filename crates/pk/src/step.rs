@@ -1,10 +1,11 @@
-//! Steps: what a tool does, as a list that can be explained, traced or carried out.
+//! Steps: what a tool does, as a list that can be explained, traced, stepped through or carried out.
 
 use crate::exec::Prog;
+use crate::mode::Mode;
+use crate::paint::Paint;
 use crate::parent::{self, Child, Fork};
-use crate::{Attempt, Error, Result, Tool, sys};
-use std::ffi::OsStr;
-use std::fmt::Write;
+use crate::stepping::{Stepping, Stop};
+use crate::{Attempt, Error, Result, Tool};
 use std::io::Write as _;
 use std::time::Instant;
 
@@ -22,10 +23,17 @@ type Action<S> = Box<dyn FnOnce(&mut S) -> Result<()>>;
 type Stay<S> = Box<dyn FnOnce(&mut S, Child) -> Result<u8>>;
 type Tell<S> = Box<dyn FnOnce(&mut S) -> (&'static str, String)>;
 
+/// What is said of a step.
+pub(crate) struct Words {
+    pub why: &'static str,
+    /// As strace writes it.
+    pub call: String,
+    /// The command that does the same.
+    pub shell: String,
+}
+
 struct Step<S> {
-    why: &'static str,
-    call: String,
-    shell: String,
+    words: Words,
     deed: Deed<S>,
 }
 
@@ -38,6 +46,12 @@ enum Deed<S> {
         child_is_init: bool,
         stay: Stay<S>,
     },
+}
+
+impl<S> Step<S> {
+    fn forks(&self) -> bool {
+        matches!(self.deed, Deed::Fork { .. })
+    }
 }
 
 impl<S> Steps<S> {
@@ -62,7 +76,7 @@ impl<S> Steps<S> {
         act: impl FnOnce(&mut S) -> Result<(), E> + 'static,
     ) {
         let deed = Deed::Call(Box::new(move |state| act(state).map_err(Into::into)));
-        self.list.push(Step { why, call: call.into(), shell: shell.into(), deed });
+        self.push(why, call.into(), shell.into(), deed);
     }
 
     /// A fork after which the child goes on with the next step and the process itself stays as
@@ -79,7 +93,8 @@ impl<S> Steps<S> {
             afterwards(state)?;
             status
         });
-        self.push_fork(why, shell.into(), child_is_init, stay);
+        let deed = Deed::Fork { child_is_init, stay };
+        self.push(why, "fork()".to_owned(), shell.into(), deed);
     }
 
     /// The same for a parent that has more to do than to wait: `stay` returns the child's status
@@ -90,12 +105,8 @@ impl<S> Steps<S> {
         shell: impl Into<String>,
         stay: impl FnOnce(&mut S, Child) -> Result<u8> + 'static,
     ) {
-        self.push_fork(why, shell.into(), false, Box::new(stay));
-    }
-
-    fn push_fork(&mut self, why: &'static str, shell: String, child_is_init: bool, stay: Stay<S>) {
-        let deed = Deed::Fork { child_is_init, stay };
-        self.list.push(Step { why, call: "fork()".to_owned(), shell, deed });
+        let deed = Deed::Fork { child_is_init: false, stay: Box::new(stay) };
+        self.push(why, "fork()".to_owned(), shell.into(), deed);
     }
 
     /// A variable for the next link of the chain, whose value is known only when the steps are
@@ -107,13 +118,16 @@ impl<S> Steps<S> {
     /// A sealed copy of PROG is made, and will be executed in its place: from where the process is
     /// by then PROG cannot be reached, or has to be out of reach for those who are there.
     pub fn seal_prog(&mut self) {
-        self.list.push(Step {
-            why: "PROG is taken along as a copy, which cannot be written to from where it will run",
-            call: "memfd_create(PROG, MFD_ALLOW_SEALING), fcntl(F_ADD_SEALS, F_SEAL_WRITE|…)"
-                .to_owned(),
-            shell: ": # util-linux has no command for it".to_owned(),
-            deed: Deed::SealProg,
-        });
+        self.push(
+            "PROG is taken along as a copy, which cannot be written to from where it will run",
+            "memfd_create(PROG, MFD_ALLOW_SEALING), fcntl(F_ADD_SEALS, F_SEAL_WRITE|…)".to_owned(),
+            ": # util-linux has no command for it".to_owned(),
+            Deed::SealProg,
+        );
+    }
+
+    fn push(&mut self, why: &'static str, call: String, shell: String, deed: Deed<S>) {
+        self.list.push(Step { words: Words { why, call, shell }, deed });
     }
 
     /// Ends the list: the process becomes `prog`.
@@ -122,9 +136,9 @@ impl<S> Steps<S> {
     }
 
     /// Carries out the list, or explains it. Returns the status to exit with.
-    pub(crate) fn run(mut self, tool: &Tool, mode: &Mode) -> Result<u8> {
+    pub(crate) fn run(mut self, tool: &Tool, mut mode: Mode) -> Result<u8> {
         if mode.explain {
-            return self.explain(tool, mode);
+            return self.explain(tool, &mode);
         }
         for check in self.checks {
             check(&mut self.state)?;
@@ -132,181 +146,80 @@ impl<S> Steps<S> {
         if let Some(missing) = self.prog.as_mut().and_then(|prog| prog.missing.take()) {
             return Err(missing);
         }
-        let mut number = 0;
-        let mut list = self.list.into_iter();
-        while let Some(Step { why, call, shell, deed }) = list.next() {
-            number += 1;
+        let total = self.list.len() + usize::from(self.prog.is_some());
+        // A fork that only goes on to the exec is made together with it, but for a child that may be
+        // stopped in between: its parent would have to stand still.
+        let at_once = self.prog.is_some() && mode.stepping.is_none();
+        let last_fork = self.list.pop_if(|step| at_once && step.forks());
+        let mut steps = self.list.into_iter();
+        for number in 1.. {
+            if let Some(stepping) = &mut mode.stepping {
+                let exec = self.prog.as_ref().map(Prog::words);
+                let rest = steps.as_slice().iter().map(|step| &step.words).chain(&exec).collect();
+                let forks = steps.as_slice().iter().any(Step::forks);
+                let prog = self.prog.as_ref();
+                stepping.stop(&Stop { tool, number, total, rest, forks, prog })?;
+            }
+            let Some(Step { words, deed }) = steps.next() else { break };
             let begin = Instant::now();
-            let report =
-                |result| mode.report(tool, number, (&call, &shell, why), Some((result, begin)));
             let result = match deed {
                 Deed::Call(act) => act(&mut self.state),
                 Deed::SealProg => self.prog.as_mut().map_or(Ok(()), Prog::seal),
-                Deed::Fork { child_is_init, stay } => match self.prog.take() {
-                    Some(prog) if list.len() == 0 => {
-                        let told = self.tell.map(|tell| tell(&mut self.state));
-                        let child = parent::spawn(tool, child_is_init, || {
-                            report(&Ok(()))
-                                .err()
-                                .unwrap_or_else(|| become_prog(prog, tool, number + 1, told, mode))
-                        })
-                        .attempt(&call)?;
-                        return stay(&mut self.state, child);
+                Deed::Fork { child_is_init, stay } => {
+                    mode.stepping.iter_mut().for_each(Stepping::dismiss_bystander);
+                    match parent::fork(child_is_init) {
+                        Ok(Fork::Child) => Ok(()),
+                        Ok(Fork::Parent(child)) => return stay(&mut self.state, child),
+                        Err(error) => Err(error),
                     }
-                    prog => {
-                        self.prog = prog;
-                        match parent::fork(child_is_init) {
-                            Ok(Fork::Child) => Ok(()),
-                            Ok(Fork::Parent(child)) => return stay(&mut self.state, child),
-                            Err(error) => Err(error),
-                        }
-                    }
-                },
+                }
             };
-            report(&result)?;
-            result.attempt(call)?;
+            mode.report(tool, number, &words, &result, begin)?;
+            result.attempt(words.call)?;
         }
         let Some(prog) = self.prog else { return Ok(0) };
         let told = self.tell.map(|tell| tell(&mut self.state));
-        Err(become_prog(prog, tool, number + 1, told, mode))
+        let Some(Step { words, deed: Deed::Fork { child_is_init, stay } }) = last_fork else {
+            return Err(prog.exec(tool, total, &mode, told));
+        };
+        let begin = Instant::now();
+        let child = parent::spawn(tool, child_is_init, || {
+            match mode.report(tool, total - 1, &words, &Ok(()), begin) {
+                Ok(()) => prog.exec(tool, total, &mode, told),
+                Err(error) => error,
+            }
+        });
+        stay(&mut self.state, child.attempt(&words.call)?)
     }
 
     fn explain(self, tool: &Tool, mode: &Mode) -> Result<u8> {
-        let mut rows: Vec<_> =
-            self.list.into_iter().map(|step| (step.call, step.shell, step.why)).collect();
         let link = self.prog.as_ref().filter(|prog| prog.is_link());
-        if let (Some(prog), None) = (&self.prog, link) {
-            rows.push((prog.call(), prog.shell(), BECOME));
-        }
-        let mut text = format!("{}\n", tool.name);
-        for (number, (call, shell, why)) in rows.iter().enumerate() {
-            let _ = write!(text, "{:3}  {call}\n     $ {shell}\n     # {why}\n", number + 1);
-        }
-        std::io::stdout().write_all(text.as_bytes()).attempt("write(1)")?;
+        // A link says itself what it is.
+        let last = self.prog.as_ref().filter(|prog| !prog.is_link()).map(Prog::words);
+        let rows: Vec<&Words> = self.list.iter().map(|step| &step.words).chain(&last).collect();
+        let mut out = std::io::stdout();
+        let text = format!("{}\n{}", tool.name, explanation(1, &rows, Paint::of(&out)));
+        out.write_all(text.as_bytes()).attempt("write(1)")?;
         match link {
-            Some(prog) => Err(prog.exec_to_explain(mode)),
+            Some(prog) => Err(prog.exec_to_explain(tool, mode)),
             None => Ok(0),
         }
     }
 }
 
-fn become_prog(
-    prog: Prog,
-    tool: &Tool,
-    number: usize,
-    told: Option<(&'static str, String)>,
-    mode: &Mode,
-) -> Error {
-    match mode.report(tool, number, (&prog.call(), &prog.shell(), BECOME), None) {
-        Err(error) => error,
-        Ok(()) => prog.exec(mode, told),
+impl Words {
+    /// Three lines, the first one after `mark`: what is called, the command that does the same, why.
+    pub fn explained(&self, mark: &str, paint: Paint) -> String {
+        let Self { why, call, shell } = self;
+        let (call, why) = (paint.bold(call), paint.dim(format_args!("# {why}")));
+        let shell = paint.green(format_args!("$ {shell}"));
+        let indent = mark.len();
+        format!("{mark}{call}\n{:indent$}{shell}\n{:indent$}{why}\n", "", "")
     }
 }
 
-const BECOME: &str = "nothing of the tool stays behind: the process becomes the program";
-
-/// What to do with the steps.
-#[derive(Debug, Default, PartialEq)]
-pub struct Mode {
-    pub explain: bool,
-    pub trace: Option<Trace>,
-}
-
-/// How steps are reported while they are done.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Trace {
-    pub json: bool,
-    /// The descriptor, standard error unless `PK_TRACE_FD` says otherwise.
-    pub descriptor: i32,
-}
-
-impl Mode {
-    /// The mode that `PK_EXPLAIN`, `PK_TRACE` and `PK_TRACE_FD` ask for.
-    pub fn from_environment() -> Result<Self> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let on = |name| match variable(name) {
-            Some(value) if value == "1" => Ok(true),
-            Some(value) if value != "0" => Err(Error::usage(assignment(name, &value), "is 0 or 1")),
-            _ => Ok(false),
-        };
-        if variable("PK_STEP").is_some_and(|value| value != "0") {
-            return Err(Error::usage("PK_STEP", "stopping between steps is not there yet")
-                .hint("PK_TRACE=1 shows each step as it is done".to_owned()));
-        }
-        let json = variable("PK_TRACE").is_some_and(|value| value == "json");
-        let trace = json || on("PK_TRACE")?;
-        let descriptor = match variable("PK_TRACE_FD").filter(|_| trace) {
-            None => 2,
-            Some(value) => {
-                let number = value.to_str().and_then(|value| value.parse().ok());
-                let number = number.filter(|&number| sys::descriptor(number).is_ok());
-                let what = assignment("PK_TRACE_FD", &value);
-                number.ok_or_else(|| Error::usage(what, "is no open descriptor"))?
-            }
-        };
-        let trace = trace.then_some(Trace { json, descriptor });
-        Ok(Self { explain: on("PK_EXPLAIN")?, trace })
-    }
-
-    /// `--explain`.
-    pub fn explain(&mut self) {
-        self.explain = true;
-    }
-
-    /// `--trace`.
-    pub fn trace(&mut self) {
-        self.trace.get_or_insert(Trace { json: false, descriptor: 2 });
-    }
-
-    /// The environment variables that tell this mode to the next link.
-    pub fn variables(&self) -> Vec<(&'static str, String)> {
-        let mut variables = Vec::new();
-        if self.explain {
-            variables.push(("PK_EXPLAIN", "1".to_owned()));
-        }
-        if let Some(trace) = &self.trace {
-            variables.push(("PK_TRACE", if trace.json { "json" } else { "1" }.to_owned()));
-            variables.push(("PK_TRACE_FD", trace.descriptor.to_string()));
-        }
-        variables
-    }
-
-    /// One line about a step: its result and time, or that it begins where it cannot return.
-    fn report(
-        &self,
-        tool: &Tool,
-        number: usize,
-        (call, shell, why): (&str, &str, &str),
-        done: Option<(&Result<()>, Instant)>,
-    ) -> Result<()> {
-        let Some(trace) = &self.trace else { return Ok(()) };
-        let seconds = done.map(|(_, begin)| begin.elapsed().as_secs_f64());
-        let result = done.map(|(result, _)| match result {
-            Ok(()) => "0".to_owned(),
-            Err(error) => error.errno().map_or("error".to_owned(), |errno| format!("{errno:?}")),
-        });
-        let line = if trace.json {
-            let pid = std::process::id();
-            let fields = serde_json::json!({
-                "tool": tool.name, "pid": pid, "step": number, "call": call, "shell": shell,
-                "why": why, "result": result, "seconds": seconds,
-            });
-            format!("{fields}\n")
-        } else {
-            match (result.as_deref(), seconds) {
-                (Some("0"), Some(seconds)) => format!("{}: {call} = 0 <{seconds:.6}>\n", tool.name),
-                (Some(errno), Some(seconds)) => {
-                    format!("{}: {call} = -1 {errno} <{seconds:.6}>\n", tool.name)
-                }
-                _ => format!("{}: {call}\n", tool.name),
-            }
-        };
-        let descriptor = sys::descriptor(trace.descriptor).attempt("PK_TRACE_FD")?;
-        nix::unistd::write(descriptor, line.as_bytes()).attempt("write(PK_TRACE_FD)")?;
-        Ok(())
-    }
-}
-
-fn assignment(name: &str, value: &OsStr) -> String {
-    format!("{name}={}", value.to_string_lossy())
+/// Steps as `--explain` shows them, numbered from `first` on.
+pub(crate) fn explanation(first: usize, rows: &[&Words], paint: Paint) -> String {
+    let numbered = (first..).zip(rows);
+    numbered.map(|(number, words)| words.explained(&format!("{number:3}  "), paint)).collect()
 }

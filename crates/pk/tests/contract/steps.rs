@@ -81,9 +81,9 @@ pub fn a_trace_shows_the_explained_calls(tool: &Tool) {
         let traced: Vec<&str> = stderr
             .lines()
             .map(|line| {
-                line.strip_prefix(tool.name).and_then(|line| line.strip_prefix(": ")).unwrap()
+                line.strip_prefix(tool.name).and_then(|line| line.strip_prefix(":")).unwrap()
             })
-            .map(|line| line.rsplit_once(" = 0 <").map_or(line, |(call, _)| call))
+            .map(|line| line.rsplit_once(" = 0 <").map_or(line, |(call, _)| call).trim())
             .collect();
         assert_eq!(traced, explained);
         let timed = stderr.lines().filter(|line| line.ends_with('>')).count();
@@ -103,8 +103,10 @@ pub fn a_trace_is_json_on_a_descriptor_of_its_own(tool: &Tool) {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let traced: Vec<&str> = lines.iter().map(|line| line["call"].as_str().unwrap()).collect();
     assert_eq!(traced, explained);
+    let chain = lines[0]["chain"].as_str().unwrap();
     for (number, line) in lines.iter().enumerate() {
         assert_eq!(line["tool"], tool.name);
+        assert_eq!((line["chain"].as_str(), line["link"].as_u64()), (Some(chain), Some(1)));
         assert_eq!(line["step"], number + 1);
         assert!(line["pid"].is_u64() && line["shell"].is_string() && line["why"].is_string());
         let last = number + 1 == lines.len();
@@ -118,11 +120,7 @@ pub fn the_mode_is_checked(tool: &Tool) {
         (&[("PK_TRACE", "all")], "PK_TRACE=all: is 0 or 1\n"),
         (&[("PK_TRACE", "1"), ("PK_TRACE_FD", "77")], "PK_TRACE_FD=77: is no open descriptor\n"),
         (&[("PK_TRACE", "1"), ("PK_TRACE_FD", "x")], "PK_TRACE_FD=x: is no open descriptor\n"),
-        (
-            &[("PK_STEP", "1")],
-            "PK_STEP: stopping between steps is not there yet\n\
-             hint: PK_TRACE=1 shows each step as it is done\n",
-        ),
+        (&[("PK_STEP", "2")], "PK_STEP=2: is 0, 1 or names of tools, as in pk-ns,pk-mounts\n"),
     ];
     let Some(stage) = Stage::set(tool) else { return };
     for (variables, complaint) in table {
@@ -131,4 +129,11 @@ pub fn the_mode_is_checked(tool: &Tool) {
     }
     let none = run(stage.command(&[], &["true"]).env("PK_TRACE_FD", "77").env("PK_STEP", "0"));
     assert_eq!(none, (0, String::new(), String::new()), "without a trace it needs no descriptor");
+    // In a session of its own there is no terminal, and then no waiting for what is typed on one.
+    let mut alone = Command::new("setsid");
+    alone.args(["--wait", tool.program]).args(&stage.line(&[])[1..]).arg("true");
+    let outcome = run(alone.current_dir(stage.directory()).env("PK_STEP", "1"));
+    let complaint = "PK_STEP: there is no terminal to stop at\n\
+        hint: script --quiet --command COMMAND /dev/null gives one; PK_TRACE=1 needs none\n";
+    assert_eq!(outcome, (125, String::new(), format!("{}: {complaint}", tool.name)));
 }
