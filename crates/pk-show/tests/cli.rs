@@ -55,7 +55,7 @@ fn place() -> TempDir {
 fn usage() {
     let table: &[(&[&str], &str)] = &[
         (&["--nonsense"], "--nonsense: no such option\nhint: --help lists them"),
-        (&["--pid"], "--pid: needs N"),
+        (&["--pid"], "--pid: needs PID"),
         (&["--pid", "x"], "--pid \"x\": invalid digit found in string"),
         (&["sh"], "\"sh\": takes no operands"),
         (&["--tree", "--pid", "1"], "--tree: goes with --json only"),
