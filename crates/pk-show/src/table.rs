@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 
 /// Where the text goes.
 pub struct Page {
+    is_terminal: bool,
     is_coloured: bool,
     /// Where lines of a terminal end; those of a pipe do not.
     width: Option<usize>,
@@ -27,7 +28,8 @@ impl Page {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
         let width = size.ok().map(|size| usize::from(size.ws_col)).filter(|&width| width > 0);
-        Self { is_coloured: is_terminal && !no_color, width: width.filter(|_| is_terminal) }
+        let is_coloured = is_terminal && !no_color;
+        Self { is_terminal, is_coloured, width: width.filter(|_| is_terminal) }
     }
 
     pub fn width(&self) -> Option<usize> {
@@ -121,6 +123,10 @@ impl Page {
         let mut text = String::new();
         let mut topic = None;
         let changes = &difference.changes;
+        // A script is told by silence, who looks at a terminal in words.
+        if changes.is_empty() && self.is_terminal {
+            text += &self.line(0, &[(Style::Aside, "nothing differs")]);
+        }
         for alike in
             changes.chunk_by(|one, next| (one.topic, one.cause) == (next.topic, next.cause))
         {
