@@ -253,7 +253,8 @@ fn belongs(path: &Path) -> Option<String> {
     Some(format!("belongs to user {}", stat(path).ok()?.st_uid))
 }
 
-fn is(error: &Error, errno: Errno) -> bool {
+/// Whether the kernel's answer was this one.
+pub fn is(error: &Error, errno: Errno) -> bool {
     error.errno().is_some_and(|other| other as i32 == errno.raw_os_error())
 }
 

@@ -1,6 +1,6 @@
 //! A group while it is made. Either all of it comes to be, or what was done is undone.
 
-use crate::delegation::{Delegation, why_full_of_processes};
+use crate::delegation::{Delegation, is, why_full_of_processes};
 use crate::directory::{self, PATIENCE};
 use crate::limits::Setting;
 use crate::name::ANONYMOUS;
@@ -76,7 +76,7 @@ impl Group {
             self.changed.push((file.clone(), setting.undo(&content)));
         }
         match directory::write(&file, &setting.value) {
-            Err(error) if setting.optional && is_missing(&error) => Ok(()),
+            Err(error) if setting.optional && is(&error, Errno::NOENT) => Ok(()),
             Err(error) => Err(error.hint(why_not_set(directory, setting))),
             Ok(()) => Ok(()),
         }
@@ -153,10 +153,6 @@ fn lock(directory: &Path) -> Result<Option<OwnedFd>> {
     let locked = fstat(&descriptor).attempt(call)?;
     let is_same = stat(directory).is_ok_and(|there| there.st_ino == locked.st_ino);
     Ok(is_same.then_some(descriptor))
-}
-
-fn is_missing(error: &Error) -> bool {
-    error.errno().is_some_and(|errno| errno as i32 == Errno::NOENT.raw_os_error())
 }
 
 fn not_made(directory: &Path, errno: Errno, delegation: &Delegation) -> Error {

@@ -18,10 +18,10 @@ use environment::Environment;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2};
 use nix::sys::stat::Mode;
 use nix::unistd::{chdir, chroot, fchdir, geteuid};
-use pk::{Attempt, Error, Prog, Result, Steps, quote};
+use pk::{Accounts, Attempt, Error, Prog, Result, Steps, quote};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use user::Users;
+use user::Identity;
 
 const TOOL: pk::Tool = pk::Tool {
     name: env!("CARGO_PKG_NAME"),
@@ -91,12 +91,12 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps> {
     }
     descriptors::check_open(&options.keep_fd)?;
 
-    let users = Users::read(&root)?;
+    let accounts = Accounts::read(&root)?;
     let user = options.user.or(config.user);
-    let identity = user.as_deref().map(|user| users.find(user)).transpose();
+    let identity = user.as_deref().map(|user| Identity::find(user, &accounts)).transpose();
     let home = identity.as_ref().ok().and_then(|identity| Some(identity.as_ref()?.home.clone()));
     let environment = if clear {
-        let home = home.unwrap_or_else(|| users.home(geteuid().as_raw()));
+        let home = home.unwrap_or_else(|| accounts.user_of(geteuid().as_raw()).home);
         Environment::of_image(home, config.variables, options.terminal)
     } else {
         Environment::inherited(home)
@@ -136,7 +136,7 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps> {
         );
     }
     if options.terminal {
-        let owner = identity.as_ref().ok().and_then(|identity| Some(identity.as_ref()?.uid()));
+        let owner = identity.as_ref().ok().and_then(|identity| Some(identity.as_ref()?.uid));
         terminal::add_terminal(owner, &mut steps);
     } else if options.new_session {
         terminal::add_session(&mut steps);

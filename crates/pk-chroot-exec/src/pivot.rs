@@ -67,7 +67,9 @@ pub fn add_steps(root: OwnedFd, shown: &str, steps: &mut Steps) -> Result<()> {
             )
         },
     );
-    if !is_mount || in_user_namespace() {
+    // Mounts that were there before a user namespace are locked in it, `mount_namespaces(7)`;
+    // nothing tells them from others.
+    if !is_mount || !pk::in_initial_user_namespace() {
         steps.add(
             "pivot_root moves no directories, nor mounts that a user namespace came with: ROOT becomes one of ours",
             "move_mount(open_tree(\".\", OPEN_TREE_CLONE|AT_RECURSIVE), \".\"), chdir(\".\")",
@@ -88,13 +90,6 @@ pub fn add_steps(root: OwnedFd, shown: &str, steps: &mut Steps) -> Result<()> {
         |()| umount2(".", MntFlags::MNT_DETACH).and_then(|()| chdir("/")),
     );
     Ok(())
-}
-
-/// Mounts that were there before a user namespace are locked in it, `mount_namespaces(7)`; nothing
-/// tells them from others.
-fn in_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Binds the working directory over itself and goes there: it must be in the new mount.

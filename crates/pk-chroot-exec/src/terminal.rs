@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const DEVPTS: u64 = 0x1cd1;
 
 /// Adds the steps for a terminal whose owner is `owner`, or the user that opens it.
-pub fn add_terminal(owner: Option<Uid>, steps: &mut Steps) {
+pub fn add_terminal(owner: Option<u32>, steps: &mut Steps) {
     steps.check(|()| console().map(drop));
     steps.add(
         "a terminal of the new root's own; whoever holds its master is not in there",
@@ -31,7 +31,7 @@ pub fn add_terminal(owner: Option<Uid>, steps: &mut Steps) {
             let (master, slave) = open_pair()?;
             like_the_callers(&slave);
             if owner.is_some() {
-                fchown(&slave, owner, None).attempt("fchown(terminal)")?;
+                fchown(&slave, owner.map(Uid::from_raw), None).attempt("fchown(terminal)")?;
             }
             send(console()?, master.as_fd())?;
             dup2_stdin(&slave)?;

@@ -1,13 +1,13 @@
 //! Directories of the host and tmpfs that are asked for: `--bind` and `--tmpfs`.
 
 use crate::filesystem::{Filesystem, flag, names, words};
-use crate::idmap::{Range, user_namespace};
+use crate::idmap::user_namespace;
 use crate::root::{Links, Root, clone_tree};
 use crate::source::{self, is_directory};
 use crate::sys::{mount_setattr, set_idmap};
 use crate::travel::Travel;
 use nix::errno::Errno;
-use pk::{Error, Result, Steps, quote};
+use pk::{Error, IdRange, Result, Steps, quote};
 use rustix::mount::MountAttrFlags;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub struct Bind {
     recursive: bool,
     travel: Travel,
     /// Who files belong to; as on the disk, if there is none.
-    idmap: Vec<Range>,
+    idmap: Vec<IdRange>,
 }
 
 impl FromStr for Bind {
@@ -85,12 +85,15 @@ impl Bind {
     fn set(&mut self, option: &str) -> Result<(), String> {
         let wrong = || format!("no such option: {option}");
         match option.split_once('=') {
-            Some(("idmap", range)) => self.idmap.push(range.parse().map_err(str::to_owned)?),
+            Some(("idmap", range)) => {
+                let range = range.parse().map_err(|reason| format!("idmap= {reason}"))?;
+                self.idmap.push(range);
+            }
             Some(_) => return Err(wrong()),
             None if option == "rw" || option == "rec" => {}
             None if option == "norec" => self.recursive = false,
             None if option == "idmap" => {
-                return Err("idmap is not idmap=INNER:OUTER:COUNT, three numbers".to_owned());
+                return Err("idmap= is not INNER:OUTER:COUNT, three numbers".to_owned());
             }
             None => match (flag(option), option.parse()) {
                 (Some(flag), _) => self.flags |= flag,
@@ -229,7 +232,7 @@ mod tests {
         };
         let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY;
         let both = read_only | MountAttrFlags::MOUNT_ATTR_NODEV;
-        let range: Range = "0:300000:10".parse().unwrap();
+        let range: IdRange = "0:300000:10".parse().unwrap();
         let table = [
             ("/a:/b", Some(plain())),
             ("/a:/b:ro", Some(Bind { flags: read_only, ..plain() })),

@@ -3,10 +3,10 @@
 use crate::filesystem::{Filesystem, NOTHING_BUT_FILES};
 use crate::root::{Links, Root, attach, clone_tree, without_umask};
 use crate::source;
-use crate::standard::{in_initial_user_namespace, why_refused};
+use crate::standard::why_refused;
 use nix::sys::stat::{Mode, SFlag, fstat, major, makedev, minor, mknodat};
 use nix::unistd::{geteuid, symlinkat};
-use pk::{Error, Result, Steps};
+use pk::{Error, IdRange, Result, Steps, in_initial_user_namespace};
 use rustix::mount::MountAttrFlags;
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -130,27 +130,7 @@ pub fn open_null() -> Result<OwnedFd> {
     open_device(DEVICES[0])
 }
 
-fn gid_is_mapped(gid: u64) -> bool {
-    maps(&fs::read_to_string("/proc/self/gid_map").unwrap_or_default(), gid)
-}
-
-/// Whether an id exists in a user namespace with this map.
-fn maps(map: &str, id: u64) -> bool {
-    map.lines().any(|line| {
-        let numbers: Vec<u64> =
-            line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        matches!(numbers[..], [inner, _, count] if (inner..inner + count).contains(&id))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_exists_if_a_range_holds_it() {
-        let map = "         0       1000          1\n         1     100000      65536\n";
-        assert_eq!([0, 1, 65_536, 65_537].map(|id| maps(map, id)), [true, true, true, false]);
-        assert!(!maps("0 1000 1", 5) && !maps("", 0));
-    }
+fn gid_is_mapped(gid: u32) -> bool {
+    let map = IdRange::of_map(&fs::read("/proc/self/gid_map").unwrap_or_default());
+    map.iter().any(|range| range.has_inner(gid))
 }

@@ -6,10 +6,9 @@
 use crate::filesystem::said;
 use crate::root::Root;
 use crate::source;
-use crate::standard::in_initial_user_namespace;
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
-use pk::{Attempt, Error, Result, Steps, quote};
+use pk::{Attempt, Error, Result, Steps, in_initial_user_namespace, quote};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_fd, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen,

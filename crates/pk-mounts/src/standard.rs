@@ -94,10 +94,3 @@ pub fn owned_by_our_user_namespace(namespace: &str) -> nix::Result<bool> {
     let ours = open("user").map_err(errno)?;
     Ok(inode(owner).map_err(errno)? == inode(ours).map_err(errno)?)
 }
-
-/// Whether this is the user namespace that the machine booted with, where root may make devices
-/// and every id exists. `user_namespaces(7)`.
-pub fn in_initial_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    map.split_whitespace().eq(["0", "0", "4294967295"])
-}

@@ -1,9 +1,7 @@
 //! The user, the groups and the limits on capabilities of a process, taken over from it.
 //! `credentials(7)`, `proc_pid_status(5)`.
 
-use crate::idmap::Range;
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
-use pk::{Attempt, Result, Steps};
+use pk::{Attempt, Error, IdRange, Ids, Result, Steps};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
     clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
@@ -24,13 +22,13 @@ pub struct Credentials {
 
 /// How ids of ours are called in another user namespace: `/proc/PID/uid_map` and its neighbours.
 pub struct Maps {
-    uids: Vec<Range>,
-    gids: Vec<Range>,
+    uids: Vec<IdRange>,
+    gids: Vec<IdRange>,
 }
 
 impl Maps {
     pub fn parse(uids: &[u8], gids: &[u8]) -> Self {
-        Self { uids: Range::of_map(uids), gids: Range::of_map(gids) }
+        Self { uids: IdRange::of_map(uids), gids: IdRange::of_map(gids) }
     }
 
     fn inner_uid(&self, uid: u32) -> Option<u32> {
@@ -82,16 +80,11 @@ impl Credentials {
 
     /// Root of the namespace, for a caller whose own id is not mapped: it would be nobody inside.
     pub fn add_become_root<S: 'static>(steps: &mut Steps<S>) {
-        steps.add(
-            "the caller's own id is not mapped: it becomes the root of the namespace",
-            "setgroups(0, NULL), setresgid(0, 0, 0), setresuid(0, 0, 0)",
-            "setpriv --clear-groups --regid 0 --reuid 0 PROG",
-            |_| become_user(0, 0, Some(&[])),
-        );
+        let why = "the caller's own id is not mapped: it becomes the root of the namespace";
+        add_ids(Ids::new(0, 0, Some(Vec::new())), why, steps);
     }
 
-    /// Groups before the user, whose change gives up the right to change them; the bounding set
-    /// before both for the same reason.
+    /// The bounding set before the user, whose change gives up the right to change it.
     pub fn add_steps<S: 'static>(self, steps: &mut Steps<S>) {
         let Self { uid, gid, groups, bounding, no_new_privs } = self;
         steps.add(
@@ -102,20 +95,7 @@ impl Credentials {
             "setpriv --bounding-set -all,+NAME,... --inh-caps -all PROG",
             move |_| confine(bounding),
         );
-        let ids = format!("setresgid({gid}, {gid}, {gid}), setresuid({uid}, {uid}, {uid})");
-        let list = groups.iter().flatten().map(u32::to_string).collect::<Vec<_>>();
-        let (call, shell) = match list.len() {
-            _ if groups.is_none() => (ids, String::new()),
-            0 => (format!("setgroups(0, NULL), {ids}"), " --clear-groups".to_owned()),
-            count => (
-                format!("setgroups({count}, [{}]), {ids}", list.join(", ")),
-                format!(" --groups {}", list.join(",")),
-            ),
-        };
-        let shell = format!("setpriv{shell} --regid {gid} --reuid {uid} PROG");
-        steps.add("the user and the groups of the process", call, shell, move |_| {
-            become_user(uid, gid, groups.as_deref())
-        });
+        add_ids(Ids::new(uid, gid, groups), "the user and the groups of the process", steps);
         if no_new_privs {
             steps.add(
                 "as the process, PROG gains nothing by executing setuid programs",
@@ -144,16 +124,14 @@ fn confine(bounding: u64) -> Result<()> {
     set_capabilities(None, sets).attempt("capset()")
 }
 
-fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> Result<()> {
-    let groups = groups.map(|groups| groups.iter().copied().map(Gid::from_raw).collect::<Vec<_>>());
-    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    pk::keep_parent_death_signal(|| {
-        if let Some(groups) = groups {
-            setgroups(&groups).attempt(format_args!("setgroups({})", groups.len()))?;
-        }
-        setresgid(group, group, group).attempt(format_args!("setresgid({gid})"))?;
-        setresuid(user, user, user).attempt(format_args!("setresuid({uid})"))
-    })
+fn add_ids<S: 'static>(ids: Ids, why: &'static str, steps: &mut Steps<S>) {
+    let shell = format!("setpriv {} PROG", ids.options());
+    steps.add(why, ids.call(), shell, move |_| {
+        ids.set().map_err(|error: Error| {
+            let hint = Ids::why_not(error.errno());
+            error.hint(hint)
+        })
+    });
 }
 
 #[cfg(test)]

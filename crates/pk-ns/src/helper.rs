@@ -1,12 +1,11 @@
 //! A helper that writes id maps: only a process outside of a user namespace may map more ids than
 //! one's own, and as an ordinary user only newuidmap(1) and newgidmap(1), which are setuid.
 
-use crate::idmap::{Range, joined, words};
+use crate::idmap::{joined, words};
 use crate::namespaces::apparmor_restricts;
 use nix::errno::Errno;
-use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, geteuid};
-use pk::{Error, Result};
+use pk::{Error, IdRange, Result};
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -20,7 +19,7 @@ pub struct Helper {
 }
 
 impl Helper {
-    pub fn fork(uids: &[Range], gids: &[Range]) -> Result<Self> {
+    pub fn fork(uids: &[IdRange], gids: &[IdRange]) -> Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let Some(pid) = pk::fork_helper()? else {
             drop(ours);
@@ -35,11 +34,7 @@ impl Helper {
         self.talk.shutdown(Shutdown::Write)?;
         let mut said = String::new();
         self.talk.read_to_string(&mut said)?;
-        match waitpid(self.pid, None) {
-            // Where SIGCHLD is ignored, nobody is told how a child has ended.
-            Ok(_) | Err(Errno::ECHILD) => {}
-            Err(errno) => return Err(Error::from(errno).attempting("waitpid(helper)")),
-        }
+        pk::wait_for_helper(self.pid)?;
         if said == WRITTEN {
             return Ok(());
         }
@@ -56,7 +51,7 @@ impl Helper {
 const WRITTEN: &str = "written";
 
 /// The helper's whole life: wait for the end of input, write the maps, say what went wrong.
-fn help(mut talk: UnixStream, uids: &[Range], gids: &[Range]) -> ! {
+fn help(mut talk: UnixStream, uids: &[IdRange], gids: &[IdRange]) -> ! {
     let pid = std::os::unix::process::parent_id();
     let written = talk.read_to_end(&mut Vec::new()).map_err(|error| reason(&error));
     let written = written.and_then(|_| write_maps(pid, uids, gids));
@@ -65,7 +60,7 @@ fn help(mut talk: UnixStream, uids: &[Range], gids: &[Range]) -> ! {
     std::process::exit(0)
 }
 
-fn write_maps(pid: u32, uids: &[Range], gids: &[Range]) -> Result<(), String> {
+fn write_maps(pid: u32, uids: &[IdRange], gids: &[IdRange]) -> Result<(), String> {
     if geteuid().is_root() {
         for (file, ranges) in [("uid_map", uids), ("gid_map", gids)] {
             let path = format!("/proc/{pid}/{file}");

@@ -11,66 +11,9 @@ use crate::namespaces::{Namespaces, apparmor_restricts};
 use crate::subordinate::with_subordinates;
 use nix::sys::prctl;
 use nix::unistd::{getegid, geteuid};
-use pk::{Error, Result, Steps};
-use std::fmt;
+use pk::{Error, IdRange, Result, Steps};
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::str::FromStr;
-
-/// `count` ids from `inner` on are, outside, those from `outer` on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Range {
-    pub inner: u32,
-    pub outer: u32,
-    pub count: u32,
-}
-
-impl Range {
-    /// A range of at least one id that does not run past the last.
-    pub fn new(inner: u32, outer: u32, count: u32) -> Option<Self> {
-        let fits = |first: u32| count > 0 && first.checked_add(count).is_some();
-        (fits(inner) && fits(outer)).then_some(Self { inner, outer, count })
-    }
-
-    /// What an id of outside is inside.
-    pub fn inner_of(&self, id: u32) -> Option<u32> {
-        let offset = id.checked_sub(self.outer).filter(|&offset| offset < self.count)?;
-        Some(self.inner + offset)
-    }
-
-    /// The ranges of a `/proc/PID/uid_map`.
-    pub fn of_map(text: &[u8]) -> Vec<Self> {
-        let text = String::from_utf8_lossy(text);
-        let range = |line: &str| {
-            let numbers: Vec<u32> =
-                line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-            let &[inner, outer, count] = &numbers[..] else { return None };
-            Self::new(inner, outer, count)
-        };
-        text.lines().filter_map(range).collect()
-    }
-}
-
-/// As `/proc/PID/uid_map` takes it.
-impl fmt::Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} {} {}", self.inner, self.outer, self.count)
-    }
-}
-
-impl FromStr for Range {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let numbers: Option<Vec<u32>> = text.split(':').map(|part| part.parse().ok()).collect();
-        match numbers.as_deref() {
-            Some(&[inner, outer, count]) => {
-                Self::new(inner, outer, count).ok_or("runs past the last id")
-            }
-            _ => Err("is not INNER:OUTER:COUNT, three numbers"),
-        }
-    }
-}
 
 /// The two maps, and who can write them.
 pub enum IdMaps {
@@ -79,7 +22,7 @@ pub enum IdMaps {
     /// The caller's own ids as 0: the one map that needs nobody outside.
     Own { uid: u32, gid: u32 },
     /// Anything else.
-    Outside { uids: Vec<Range>, gids: Vec<Range> },
+    Outside { uids: Vec<IdRange>, gids: Vec<IdRange> },
 }
 
 impl IdMaps {
@@ -175,15 +118,15 @@ fn write_map(path: &str, text: &str) -> Result<()> {
     Ok(file.write_all(text.as_bytes())?)
 }
 
-pub fn joined(ranges: &[Range], separator: &str) -> String {
+pub fn joined(ranges: &[IdRange], separator: &str) -> String {
     ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(separator)
 }
 
-pub fn words(ranges: &[Range]) -> String {
+pub fn words(ranges: &[IdRange]) -> String {
     joined(ranges, " ")
 }
 
-fn describe(uids: &[Range], gids: &[Range]) -> (String, String) {
+fn describe(uids: &[IdRange], gids: &[IdRange]) -> (String, String) {
     if geteuid().is_root() {
         let call = |file, ranges| format!("write(\"/proc/PID/{file}\", {:?})", words(ranges));
         let shell = |file, ranges| format!("echo '{}' > /proc/PID/{file}", words(ranges));
@@ -202,27 +145,4 @@ fn describe(uids: &[Range], gids: &[Range]) -> (String, String) {
         ),
         shell,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_range_is_three_numbers_that_fit() {
-        let table = [
-            ("0:100000:65536", Some("0 100000 65536")),
-            ("0:0:4294967295", Some("0 0 4294967295")),
-            ("0:0:0", None),
-            ("1:0:4294967295", None),
-            ("0:1000", None),
-            ("0:1000:1:1", None),
-            ("-1:0:1", None),
-            ("a:b:c", None),
-        ];
-        for (text, expected) in table {
-            let range = text.parse::<Range>().ok().map(|range| range.to_string());
-            assert_eq!(range.as_deref(), expected, "{text}");
-        }
-    }
 }

@@ -16,11 +16,11 @@ mod subordinate;
 mod target;
 
 use argh::{ArgsInfo, FromArgs};
-use idmap::{IdMaps, Range};
+use idmap::IdMaps;
 use namespaces::{Namespaces, Offsets, Propagation};
 use nix::mount::{MsFlags, mount};
 use nix::sched::unshare;
-use pk::{Error, Prog, Result, Steps};
+use pk::{Error, IdRange, Prog, Result, Steps};
 use std::ffi::OsString;
 
 const TOOL: pk::Tool = pk::Tool {
@@ -80,10 +80,10 @@ struct Options {
     map_auto: bool,
     /// map COUNT user ids from INNER on, inside, to those from OUTER on (repeatable)
     #[argh(option, arg_name = "INNER:OUTER:COUNT")]
-    uid_map: Vec<Range>,
+    uid_map: Vec<IdRange>,
     /// the same for group ids (repeatable)
     #[argh(option, arg_name = "INNER:OUTER:COUNT")]
-    gid_map: Vec<Range>,
+    gid_map: Vec<IdRange>,
     /// private (the default), slave, shared or unchanged: how mounts travel to and from the
     /// namespace that was left
     #[argh(option, arg_name = "HOW")]

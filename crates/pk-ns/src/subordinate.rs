@@ -1,20 +1,19 @@
 //! Ids that are granted to ordinary users: `subuid(5)`, `subgid(5)`.
 
-use crate::idmap::Range;
 use nix::unistd::geteuid;
-use pk::{Attempt, Error, Result};
+use pk::{Attempt, Error, IdRange, Result};
 use std::fs;
 
 /// The caller as 0 and its subordinate ids from 1 on, as the tools of rootless containers do.
-pub fn with_subordinates(own: u32, file: &str) -> Result<Vec<Range>> {
+pub fn with_subordinates(own: u32, file: &str) -> Result<Vec<IdRange>> {
     let text = fs::read_to_string(file).attempt(format_args!("open({file:?})"))?;
     let uid = geteuid().as_raw();
     let passwd = fs::read_to_string("/etc/passwd").attempt("open(\"/etc/passwd\")")?;
     let name = login_name(&passwd, uid).unwrap_or_default();
-    let mut ranges = vec![Range { inner: 0, outer: own, count: 1 }];
+    let mut ranges = vec![IdRange { inner: 0, outer: own, count: 1 }];
     for (first, count) in subordinates(&text, name, uid) {
         let inner = ranges.last().map_or(0, |last| last.inner + last.count);
-        ranges.extend(Range::new(inner, first, count));
+        ranges.extend(IdRange::new(inner, first, count));
     }
     if ranges.len() == 1 {
         let who = if name.is_empty() { uid.to_string() } else { name.to_owned() };

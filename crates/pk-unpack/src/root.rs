@@ -143,8 +143,10 @@ impl Root {
         if !matches!(seen, Seen::Nothing) && held.contains(&above.path.join(name)) {
             return Err(Errno::NOTDIR).attempt(format_args!("openat2({path:?})"));
         }
-        // There may be a file of a lower layer, which gives way, or a whiteout.
-        let replaced = unlinkat(&above, name, AtFlags::empty()).is_ok();
+        // There may be a file of a lower layer, which gives way; or, in a layer of its own, a
+        // whiteout, which is not seen.
+        let may_be_there = !matches!(seen, Seen::Nothing) || self.lower.is_some();
+        let replaced = may_be_there && unlinkat(&above, name, AtFlags::empty()).is_ok();
         mkdirat(&above, name, Mode::RWXU).attempt(format_args!("mkdirat({path:?})"))?;
         self.merge(&above, name, replaced)?;
         made(above.path.join(name))?;

@@ -50,7 +50,7 @@ impl Store {
             }
             opened => drop(opened.attempt(format_args!("open({operand:?})"))?),
         }
-        let (marks, suffix) = kind(geteuid().is_root(), &id_map());
+        let (marks, suffix) = kind(geteuid().is_root(), pk::in_initial_user_namespace(), &id_map());
         Ok(Self { path: operand.to_owned(), marks, suffix })
     }
 
@@ -191,12 +191,13 @@ fn is_at(directory: &OwnedFd, above: BorrowedFd, name: &OsStr) -> bool {
 }
 
 /// How a caller's layers are marked, and what their names end in.
-fn kind(is_root: bool, id_map: &str) -> (Marks, &'static str) {
-    let ids: Vec<&str> = id_map.split_whitespace().collect();
-    match (is_root, &ids[..]) {
-        (true, ["0", "0", "4294967295"]) => (Marks::Trusted, ""),
+fn kind(is_root: bool, is_initial: bool, id_map: &str) -> (Marks, &'static str) {
+    let is_one_id = matches!(id_map.split_whitespace().collect::<Vec<_>>()[..], [_, _, "1"]);
+    match (is_root, is_initial) {
+        (true, true) => (Marks::Trusted, ""),
         // One id alone, in a namespace or outside: all files are the caller's.
-        (false, ["0", "0", "4294967295"]) | (_, [_, _, "1"]) => (Marks::User, ".own"),
+        (false, true) => (Marks::User, ".own"),
+        _ if is_one_id => (Marks::User, ".own"),
         _ => (Marks::User, ".mapped"),
     }
 }
@@ -213,15 +214,15 @@ mod tests {
     #[test]
     fn kinds_of_callers_are_told_apart() {
         let table = [
-            (true, "         0          0 4294967295\n", Marks::Trusted, ""),
-            (false, "         0          0 4294967295\n", Marks::User, ".own"),
-            (true, "         0       1000          1\n", Marks::User, ".own"),
-            (false, "      1000       1000          1\n", Marks::User, ".own"),
-            (true, "0 1000 1\n1 100000 65536\n", Marks::User, ".mapped"),
-            (true, "0 100000 65536\n", Marks::User, ".mapped"),
+            (true, true, "         0          0 4294967295\n", Marks::Trusted, ""),
+            (false, true, "         0          0 4294967295\n", Marks::User, ".own"),
+            (true, false, "         0       1000          1\n", Marks::User, ".own"),
+            (false, false, "      1000       1000          1\n", Marks::User, ".own"),
+            (true, false, "0 1000 1\n1 100000 65536\n", Marks::User, ".mapped"),
+            (true, false, "0 100000 65536\n", Marks::User, ".mapped"),
         ];
-        for (is_root, map, marks, suffix) in table {
-            assert_eq!(kind(is_root, map), (marks, suffix), "{map}");
+        for (is_root, is_initial, map, marks, suffix) in table {
+            assert_eq!(kind(is_root, is_initial, map), (marks, suffix), "{map}");
         }
     }
 

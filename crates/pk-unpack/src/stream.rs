@@ -51,13 +51,18 @@ impl Layers {
 
     /// The next layer, which is not to be asked for more often than there are any.
     pub fn next(&mut self) -> Result<Reading> {
-        let mut begin = || {
-            let layer = self.left.pop_front();
-            layer.map(|layer| Reading::layer(layer, self.bar.clone())).transpose()
+        let reading = match self.begun.take() {
+            None => self.begin()?,
+            begun => begun,
         };
-        let reading = self.begun.take().map_or_else(&mut begin, |begun| Ok(Some(begun)))?;
-        self.begun = begin()?;
+        self.begun = self.begin()?;
         Ok(reading.expect("a step for each layer"))
+    }
+
+    /// Begins to read a layer, if one is left.
+    fn begin(&mut self) -> Result<Option<Reading>> {
+        let layer = self.left.pop_front();
+        layer.map(|layer| Reading::layer(layer, self.bar.clone())).transpose()
     }
 }
 

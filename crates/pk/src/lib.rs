@@ -4,9 +4,11 @@
 //! and registers what can be checked, and has no side effects. [`run`] then explains the list,
 //! or traces it, or just carries it out, so that what `--explain` prints is what runs.
 
+mod accounts;
 mod args;
 mod error;
 mod exec;
+mod ids;
 mod interpreter;
 mod namespace;
 mod parent;
@@ -14,12 +16,15 @@ mod sealed;
 mod step;
 mod sys;
 
+pub use accounts::{Account, Accounts};
 pub use args::{Kind, Tool, bytes, quote};
 pub use error::{Attempt, Error, Result};
 pub use exec::{CONSOLE_FD, Prog};
-pub use namespace::not_root;
+pub use ids::Ids;
+pub use namespace::{IdRange, in_initial_user_namespace, not_root};
 pub use parent::{
     Child, News, Received, fork_helper, keep_parent_death_signal, stop_with_the_child,
+    wait_for_helper,
 };
 pub use sealed::become_sealed_copy;
 pub use step::Steps;
