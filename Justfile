@@ -14,6 +14,10 @@ build:
 demo *IMAGE:
     scripts/demo {{IMAGE}}
 
+# Build a container yourself, one layer at a time; `just workshop check --all` tries all of it
+workshop *VERB:
+    scripts/workshop {{VERB}}
+
 # Run every test, installing what they need
 test:
     scripts/test
