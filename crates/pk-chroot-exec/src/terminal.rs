@@ -23,10 +23,14 @@ const DEVPTS: u64 = 0x1cd1;
 /// Adds the steps for a terminal whose owner is `owner`, or the user that opens it.
 pub fn add_terminal(owner: Option<u32>, steps: &mut Steps) {
     steps.check(|()| console().map(drop));
+    let session = match owner {
+        Some(owner) => format!("chown {owner} /dev/stdin # script made the session"),
+        None => ": # script made the session".to_owned(),
+    };
     steps.add(
         "a terminal of the new root's own; whoever holds its master is not in there",
         "openat2(\"/dev/pts/ptmx\"), ioctl(TIOCGPTPEER), sendmsg(PK_CONSOLE_FD, SCM_RIGHTS), dup2",
-        "script --quiet --return --command PROG /dev/null",
+        "exec script -qec sh /dev/null",
         move |()| {
             let (master, slave) = open_pair()?;
             like_the_callers(&slave);
@@ -42,7 +46,7 @@ pub fn add_terminal(owner: Option<u32>, steps: &mut Steps) {
     steps.add(
         "job control, Ctrl-C and SIGWINCH are a session's, by its controlling terminal",
         "setsid(), ioctl(0, TIOCSCTTY)",
-        "setsid --ctty PROG",
+        session,
         |()| {
             new_session()?;
             ioctl_tiocsctty(stdin()).map_err(Error::from)
@@ -55,7 +59,7 @@ pub fn add_session(steps: &mut Steps) {
     steps.add(
         "the caller's terminal is not the controlling one: no typing into it by TIOCSTI",
         "setsid()",
-        "setsid PROG",
+        "exec setsid --wait sh",
         |()| new_session(),
     );
 }

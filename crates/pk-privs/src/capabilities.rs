@@ -125,6 +125,13 @@ impl Capabilities {
         self.choice.map_or(self.bounding, |choice| self.bounding & choice.wanted)
     }
 
+    /// What a shell takes through the execs between a change of user and the last step, as options
+    /// of `setpriv(1)`: this process keeps all of them until then, a shell only ambient ones.
+    pub fn kept_by_a_shell(&self, needed: CapabilitySet) -> String {
+        let ambient = self.ambient.unwrap_or(CapabilitySet::empty());
+        setpriv((ambient | needed) & self.bounding())
+    }
+
     /// The bounding set first: dropping from it needs `CAP_SETPCAP`, which a change of user and the
     /// other sets may take away.
     pub fn add_bounding_step(&self, steps: &mut Steps) {
@@ -136,7 +143,7 @@ impl Capabilities {
         steps.add(
             "no program gives back what is not in the bounding set, setuid or not",
             format!("prctl(PR_CAPBSET_DROP, {})", list(dropped, "|")),
-            format!("setpriv --bounding-set -all{} PROG", switches(kept)),
+            format!("exec setpriv --bounding-set=-all{} sh", switches(kept)),
             move |()| {
                 let mut each = dropped.iter();
                 each.try_for_each(thread::remove_capability_from_bounding_set)
@@ -168,8 +175,7 @@ impl Capabilities {
             list(ambient, "|"),
             ambient_calls.join(", ")
         );
-        let switches = switches(ambient);
-        let shell = format!("setpriv --inh-caps -all{switches} --ambient-caps -all{switches} PROG");
+        let shell = format!("exec setpriv {} sh", setpriv(ambient));
         steps.add(
             "what is left to this process and, through ambient, to who is not root",
             call,
@@ -224,6 +230,12 @@ fn bounding() -> CapabilitySet {
 fn list(set: CapabilitySet, separator: &str) -> String {
     let names: Vec<String> = set.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
     if names.is_empty() { "0".to_owned() } else { names.join(separator) }
+}
+
+/// Options of `setpriv(1)`, with which a program has `set` even if it is not root.
+fn setpriv(set: CapabilitySet) -> String {
+    let switches = switches(set);
+    format!("--inh-caps=-all{switches} --ambient-caps=-all{switches}")
 }
 
 /// As setpriv takes them, after others.

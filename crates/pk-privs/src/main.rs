@@ -22,7 +22,7 @@ use argh::{ArgsInfo, FromArgs};
 use capabilities::{Capabilities, Choice, Names};
 use pk::{Error, Prog, Result, Steps};
 use rlimit::Limit;
-use rustix::thread::{no_new_privs, set_no_new_privs};
+use rustix::thread::{CapabilitySet, no_new_privs, set_no_new_privs};
 use seccomp::Source;
 use securebits::Securebits;
 use std::ffi::OsString;
@@ -94,7 +94,7 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps> {
         steps.add(
             "from here on an exec gives nothing that was not there before",
             "prctl(PR_SET_NO_NEW_PRIVS, 1)",
-            "setpriv --no-new-privs PROG",
+            "exec setpriv --no-new-privs sh",
             |()| set_no_new_privs(true),
         );
     }
@@ -109,10 +109,11 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps> {
     capabilities.add_bounding_step(&mut steps);
     if let Some(identity) = identity {
         let needs = capabilities.change() || options.securebits.is_some();
-        identity.add_step(needs, &mut steps);
+        let setpcap = options.securebits.map_or(CapabilitySet::empty(), |_| CapabilitySet::SETPCAP);
+        identity.add_step(needs, &capabilities.kept_by_a_shell(setpcap), &mut steps);
     }
     if let Some(securebits) = options.securebits {
-        securebits.add_step(&mut steps);
+        securebits.add_step(&capabilities, &mut steps);
     }
     capabilities.add_step(&mut steps);
     if let Some(filter) = late {

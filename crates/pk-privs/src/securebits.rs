@@ -1,9 +1,10 @@
 //! Whether being root means having capabilities. `capabilities(7)`, "The securebits flags".
 
-use crate::capabilities::no_setpcap;
+use crate::capabilities::{Capabilities, no_setpcap};
 use pk::{Error, Steps};
 use rustix::thread::{
-    CapabilitiesSecureBits as Bits, capabilities_secure_bits, set_capabilities_secure_bits,
+    CapabilitiesSecureBits as Bits, CapabilitySet, capabilities_secure_bits,
+    set_capabilities_secure_bits,
 };
 use std::str::FromStr;
 
@@ -38,15 +39,21 @@ impl FromStr for Securebits {
 }
 
 impl Securebits {
-    pub fn add_step(self, steps: &mut Steps) {
+    pub fn add_step(self, capabilities: &Capabilities, steps: &mut Steps) {
         let set = NAMES.iter().filter(|(_, bit)| self.0.contains(*bit));
         let names: Vec<&str> = set.map(|(name, _)| *name).collect();
         let constant = |name: &&str| format!("SECBIT_{}", name.to_ascii_uppercase());
         let constants: Vec<String> = names.iter().map(constant).collect();
+        let shell = if capabilities.bounding().contains(CapabilitySet::SETPCAP) {
+            let kept = capabilities.kept_by_a_shell(CapabilitySet::empty());
+            format!("exec setpriv --securebits +{} {kept} sh", names.join(",+"))
+        } else {
+            ": # a setpriv that is executed without CAP_SETPCAP cannot do it any more".to_owned()
+        };
         steps.add(
             "while CAP_SETPCAP is there: what being root will mean to PROG",
             format!("prctl(PR_SET_SECUREBITS, prctl(PR_GET_SECUREBITS)|{})", constants.join("|")),
-            format!("setpriv --securebits +{} PROG", names.join(",+")),
+            shell,
             move |()| {
                 let set = || set_capabilities_secure_bits(capabilities_secure_bits()? | self.0);
                 set().map_err(|errno| Error::from(errno).hint(no_setpcap()))

@@ -47,7 +47,7 @@ impl Ids {
 
     /// As options of `setpriv(1)`.
     #[must_use]
-    pub fn options(&self) -> String {
+    pub fn setpriv(&self) -> String {
         let Self { uid, gid, groups } = self;
         let list = groups.iter().flatten().map(u32::to_string).collect::<Vec<_>>();
         let setgroups = match list.len() {
@@ -104,7 +104,7 @@ mod tests {
         for (groups, call, options) in table {
             let ids = Ids::new(1, 2, groups);
             let all = format!("{call}setresgid(2, 2, 2), setresuid(1, 1, 1)");
-            assert_eq!((ids.call(), ids.options()), (all, format!("{options}--regid 2 --reuid 1")));
+            assert_eq!((ids.call(), ids.setpriv()), (all, format!("{options}--regid 2 --reuid 1")));
         }
     }
 }
