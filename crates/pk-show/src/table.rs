@@ -1,0 +1,193 @@
+//! How states and differences look to people.
+
+use crate::difference::{Change, Difference};
+use crate::fact::{Fact, Topic};
+use std::io::IsTerminal;
+
+/// Where the text goes.
+pub struct Page {
+    is_coloured: bool,
+    /// Where lines of a terminal end; those of a pipe do not.
+    width: Option<usize>,
+}
+
+#[derive(Clone, Copy)]
+enum Style {
+    Plain,
+    Title,
+    Aside,
+    Before,
+    After,
+}
+
+impl Page {
+    pub fn of_standard_output() -> Self {
+        let is_terminal = std::io::stdout().is_terminal();
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
+        let width = size.ok().map(|size| usize::from(size.ws_col)).filter(|&width| width > 0);
+        Self { is_coloured: is_terminal && !no_color, width: width.filter(|_| is_terminal) }
+    }
+
+    pub fn width(&self) -> Option<usize> {
+        self.width
+    }
+
+    /// A line of pieces. Where it is longer than a terminal's it goes on below, at `indent`.
+    fn line(&self, indent: usize, pieces: &[(Style, &str)]) -> String {
+        let width = self.width.unwrap_or(usize::MAX);
+        let mut line = String::new();
+        let mut column = 0;
+        let mut blanks = String::new();
+        for &(style, text) in pieces {
+            for word in text.split_inclusive(' ') {
+                let bare = word.trim_end_matches(' ');
+                let length = bare.chars().count();
+                if length > 0 && column + blanks.len() + length > width && column > indent {
+                    line += "\n";
+                    column = 0;
+                    blanks = " ".repeat(indent);
+                }
+                if length > 0 {
+                    line += &blanks;
+                    line += &self.styled(style, bare);
+                    column += blanks.len() + length;
+                    blanks.clear();
+                }
+                blanks += &word[bare.len()..];
+            }
+        }
+        line.push('\n');
+        line
+    }
+
+    fn styled(&self, style: Style, text: &str) -> String {
+        let code = match style {
+            Style::Plain => "",
+            Style::Title => "1",
+            Style::Aside => "2",
+            Style::Before => "31",
+            Style::After => "32",
+        };
+        if code.is_empty() || !self.is_coloured {
+            return text.to_owned();
+        }
+        format!("\x1b[{code}m{text}\x1b[m")
+    }
+
+    /// A line for each fact: topic, name, columns.
+    pub fn table(&self, facts: Vec<Fact>) -> String {
+        let facts = gathered(facts);
+        let mut text = String::new();
+        let mut rest = &facts[..];
+        while let Some(first) = rest.first() {
+            let count = rest.iter().take_while(|fact| fact.topic == first.topic).count();
+            let (section, after) = rest.split_at(count);
+            text += &self.section(section);
+            rest = after;
+        }
+        text
+    }
+
+    fn section(&self, facts: &[Fact]) -> String {
+        let names = width(facts.iter().map(|fact| fact.name.as_str()), NAMES);
+        let rows: Vec<Vec<String>> = facts.iter().map(Fact::columns).collect();
+        let most = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..most)
+            .map(|column| {
+                let cells = rows.iter().filter(|row| row.len() > column + 1);
+                width(cells.map(|row| row[column].as_str()), COLUMN)
+            })
+            .collect();
+        let section_is_named = facts.iter().any(|fact| !fact.name.is_empty());
+        let mut text = String::new();
+        for (index, (fact, row)) in facts.iter().zip(&rows).enumerate() {
+            let title = if index == 0 { fact.topic.title() } else { "" };
+            let title = format!("{title:TITLES$}");
+            let gap = if section_is_named { "  " } else { "" };
+            let name = format!("{:names$}{gap}", fact.name);
+            let cells: Vec<String> =
+                row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}  ")).collect();
+            let mut pieces = vec![(Style::Title, title.as_str()), (Style::Plain, &name)];
+            let known = if fact.value.is_err() { Style::Aside } else { Style::Plain };
+            for (column, cell) in cells.iter().enumerate() {
+                let is_note = !fact.note.is_empty() && column + 1 == cells.len();
+                let is_note = is_note && fact.topic != Topic::Descriptor;
+                pieces.push((if is_note { Style::Aside } else { known }, cell));
+            }
+            text += &self.line(TITLES + name.chars().count().min(names + 2), &pieces);
+        }
+        text
+    }
+
+    /// A line for each change, and below it what makes it.
+    pub fn difference(&self, difference: &Difference) -> String {
+        let changes = &difference.changes;
+        let mut text = String::new();
+        for (index, change) in changes.iter().enumerate() {
+            let previous = index.checked_sub(1).map(|index| &changes[index]);
+            let title = previous.is_none_or(|other| other.topic != change.topic);
+            let same = changes.iter().filter(|other| other.topic == change.topic);
+            let names = same.map(Change::name).collect::<Vec<_>>();
+            let names = width(names.iter().map(String::as_str), NAMES);
+            text += &self.change(change, title, names);
+            let next = changes.get(index + 1);
+            if next.is_none_or(|next| (next.topic, next.cause) != (change.topic, change.cause)) {
+                text += &self.line(
+                    TITLES + 2,
+                    &[(Style::Plain, &" ".repeat(TITLES)), (Style::Aside, &change.cause.text())],
+                );
+            }
+        }
+        for (reason, names) in &difference.unknown {
+            let line = format!("not compared ({reason}): {}", names.join(", "));
+            text += &self.line(2, &[(Style::Aside, &line)]);
+        }
+        text
+    }
+
+    fn change(&self, change: &Change, with_title: bool, names: usize) -> String {
+        let title = if with_title { change.topic.title() } else { "" };
+        let title = format!("{title:TITLES$}");
+        let name = change.name();
+        let name = if name.is_empty() { name } else { format!("{name:names$}  ") };
+        let mut pieces = vec![(Style::Title, title.as_str()), (Style::Plain, name.as_str())];
+        match (&change.before, &change.after) {
+            (Some(before), Some(after)) => {
+                pieces.extend([(Style::Before, before.as_str()), (Style::Plain, " -> ")]);
+                pieces.push((Style::After, after));
+            }
+            (Some(before), None) => pieces.extend([(Style::Before, "- "), (Style::Plain, before)]),
+            (None, Some(after)) => pieces.extend([(Style::After, "+ "), (Style::Plain, after)]),
+            (None, None) => {}
+        }
+        self.line(TITLES + name.chars().count().min(names + 2), &pieces)
+    }
+}
+
+/// The width of the column of topics, and the most of those of names and values: a longer one
+/// moves only its own line.
+const TITLES: usize = 14;
+const NAMES: usize = 26;
+const COLUMN: usize = 12;
+
+fn width<'a>(cells: impl Iterator<Item = &'a str>, most: usize) -> usize {
+    cells.map(|cell| cell.chars().count()).filter(|&width| width <= most).max().unwrap_or(0)
+}
+
+/// Facts of some topics that say the same, in one line.
+fn gathered(facts: Vec<Fact>) -> Vec<Fact> {
+    let mut lines: Vec<Fact> = Vec::new();
+    for fact in facts {
+        let is_like = |line: &&mut Fact| {
+            (line.topic, &line.value, &line.note) == (fact.topic, &fact.value, &fact.note)
+        };
+        match lines.iter_mut().find(is_like).filter(|_| fact.topic.is_gathered()) {
+            Some(line) => {
+                format!("{} {}", line.name, fact.name).trim_start().clone_into(&mut line.name);
+            }
+            None => lines.push(fact),
+        }
+    }
+    lines
+}
