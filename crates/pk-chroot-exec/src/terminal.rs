@@ -30,7 +30,7 @@ pub fn add_terminal(owner: Option<u32>, steps: &mut Steps) {
     steps.add(
         "a terminal of the new root's own; whoever holds its master is not in there",
         "openat2(\"/dev/pts/ptmx\"), ioctl(TIOCGPTPEER), sendmsg(PK_CONSOLE_FD, SCM_RIGHTS), dup2",
-        "exec script -qec sh /dev/null",
+        "exec script -qec 'exec sh' /dev/null",
         move |()| {
             let (master, slave) = open_pair()?;
             like_the_callers(&slave);

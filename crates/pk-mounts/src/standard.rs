@@ -29,7 +29,7 @@ pub fn add_sys(root: &str, steps: &mut Steps<Root>) {
         "read-only: most of it is the hardware's, and the same for every container",
         format!("{}, or of open_tree(\"/sys\") where that is refused", sysfs.call(root, "/sys")),
         format!(
-            "{{ {}; }} || {{ mount --mkdir --rbind /sys {root}/sys && {}; }}",
+            "{{ {}; }} 2> /dev/null || {{ mount --mkdir --rbind /sys {root}/sys && {}; }}",
             sysfs.shell(root, "/sys"),
             remount_all(&format!("{root}/sys"), &words(flags))
         ),
