@@ -70,9 +70,12 @@ fn stat(steps: &mut Steps<State>, groups: &[PathBuf], name: String) {
             move |state| state.contents.read(&file),
         );
     }
-    steps.add("one line of JSON, the same for v1 and v2", "write(1)", ": # no command does it", move |state| {
-        state.contents.print(&name)
-    });
+    steps.add(
+        "one line of JSON, the same for v1 and v2",
+        "write(1)",
+        ": # no command does it",
+        move |state| state.contents.print(&name),
+    );
 }
 
 fn kill(steps: &mut Steps<State>, group: PathBuf) {

@@ -125,25 +125,46 @@ impl Capabilities {
         self.choice.map_or(self.bounding, |choice| self.bounding & choice.wanted)
     }
 
-    /// What a shell takes through the execs between a change of user and the last step, as options
-    /// of `setpriv(1)`: this process keeps all of them until then, a shell only ambient ones.
-    pub fn kept_by_a_shell(&self, needed: CapabilitySet) -> String {
-        let ambient = self.ambient.unwrap_or(CapabilitySet::empty());
-        setpriv((ambient | needed) & self.bounding())
+    /// Options of `setpriv(1)` for a step in between, after which there is one that needs
+    /// `needed`: this process keeps all capabilities until the last step, but what a shell executes
+    /// has only ambient ones.
+    pub fn kept(&self, needed: CapabilitySet) -> String {
+        setpriv(self.ambient.unwrap_or(CapabilitySet::empty()) | needed)
+    }
+
+    /// The same for the last step that needs any. As nothing executed has what is not in the
+    /// bounding set, this is where a shell can drop from it.
+    pub fn bounded(&self) -> String {
+        let kept = self.kept(CapabilitySet::empty());
+        self.bounding_option().map_or(kept.clone(), |bounding| format!("{bounding} {kept}"))
+    }
+
+    /// Options of `capsh(1)` for the same.
+    pub fn dropped(&self) -> String {
+        let names = list(self.bounding - self.bounding(), ",").to_ascii_lowercase();
+        self.bounding_option().map_or(String::new(), |_| format!("--drop={names} "))
+    }
+
+    fn bounding_option(&self) -> Option<String> {
+        let kept = self.bounding();
+        (kept != self.bounding).then(|| format!("--bounding-set=-all{}", switches(kept)))
     }
 
     /// The bounding set first: dropping from it needs `CAP_SETPCAP`, which a change of user and the
     /// other sets may take away.
-    pub fn add_bounding_step(&self, steps: &mut Steps) {
+    pub fn add_bounding_step(&self, is_needed_later: bool, steps: &mut Steps) {
         let Some(choice) = self.choice else { return };
-        let (kept, dropped) = (self.bounding & choice.wanted, self.bounding - choice.wanted);
-        if dropped.is_empty() {
-            return;
-        }
+        let dropped = self.bounding - choice.wanted;
+        let Some(option) = self.bounding_option() else { return };
+        let shell = if is_needed_later {
+            ": # the next setpriv does it, because it needs what this takes".to_owned()
+        } else {
+            format!("exec setpriv {option} sh")
+        };
         steps.add(
             "no program gives back what is not in the bounding set, setuid or not",
             format!("prctl(PR_CAPBSET_DROP, {})", list(dropped, "|")),
-            format!("exec setpriv --bounding-set=-all{} sh", switches(kept)),
+            shell,
             move |()| {
                 let mut each = dropped.iter();
                 each.try_for_each(thread::remove_capability_from_bounding_set)

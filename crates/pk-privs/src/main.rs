@@ -106,11 +106,15 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps> {
             &mut steps,
         );
     }
-    capabilities.add_bounding_step(&mut steps);
+    let is_needed_later = identity.is_some() || options.securebits.is_some();
+    capabilities.add_bounding_step(is_needed_later, &mut steps);
     if let Some(identity) = identity {
         let needs = capabilities.change() || options.securebits.is_some();
-        let setpcap = options.securebits.map_or(CapabilitySet::empty(), |_| CapabilitySet::SETPCAP);
-        identity.add_step(needs, &capabilities.kept_by_a_shell(setpcap), &mut steps);
+        let shell = match options.securebits {
+            Some(_) => capabilities.kept(CapabilitySet::SETPCAP),
+            None => capabilities.bounded(),
+        };
+        identity.add_step(needs, &shell, &mut steps);
     }
     if let Some(securebits) = options.securebits {
         securebits.add_step(&capabilities, &mut steps);

@@ -44,21 +44,30 @@ impl Securebits {
         let names: Vec<&str> = set.map(|(name, _)| *name).collect();
         let constant = |name: &&str| format!("SECBIT_{}", name.to_ascii_uppercase());
         let constants: Vec<String> = names.iter().map(constant).collect();
-        let shell = if capabilities.bounding().contains(CapabilitySet::SETPCAP) {
-            let kept = capabilities.kept_by_a_shell(CapabilitySet::empty());
-            format!("exec setpriv --securebits +{} {kept} sh", names.join(",+"))
-        } else {
-            ": # a setpriv that is executed without CAP_SETPCAP cannot do it any more".to_owned()
-        };
         steps.add(
             "while CAP_SETPCAP is there: what being root will mean to PROG",
             format!("prctl(PR_SET_SECUREBITS, prctl(PR_GET_SECUREBITS)|{})", constants.join("|")),
-            shell,
+            self.shell(&names, capabilities),
             move |()| {
                 let set = || set_capabilities_secure_bits(capabilities_secure_bits()? | self.0);
                 set().map_err(|errno| Error::from(errno).hint(no_setpcap()))
             },
         );
+    }
+
+    /// A shell goes on with what it has to have after this. setpriv knows no bits that are younger
+    /// than Linux 4.3.
+    fn shell(self, names: &[&str], capabilities: &Capabilities) -> String {
+        if !self.0.intersects(Bits::NO_CAP_AMBIENT_RAISE | Bits::NO_CAP_AMBIENT_RAISE_LOCKED) {
+            let setpriv = capabilities.bounded();
+            return format!("exec setpriv --securebits +{} {setpriv} sh", names.join(",+"));
+        }
+        let bits = capabilities_secure_bits().unwrap_or(Bits::empty()) | self.0;
+        let (drop, setpriv) = (capabilities.dropped(), capabilities.kept(CapabilitySet::empty()));
+        format!(
+            "exec capsh {drop}--secbits={:#x} --shell=/bin/sh -- -c 'exec setpriv {setpriv} sh'",
+            bits.bits()
+        )
     }
 }
 

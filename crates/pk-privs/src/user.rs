@@ -70,8 +70,8 @@ impl User {
 impl Identity {
     /// Becomes the user. With `keeps_capabilities` the steps that follow still have what the
     /// process had, although it may no longer be root; PROG has only what they leave.
-    /// `kept` are the options of `setpriv(1)` by which a shell does so as far as it has to.
-    pub fn add_step(self, keeps_capabilities: bool, kept: &str, steps: &mut Steps) {
+    /// `setpriv` are options by which a shell does so as far as it has to.
+    pub fn add_step(self, keeps_capabilities: bool, setpriv: &str, steps: &mut Steps) {
         let ids = Ids::of_user(self.uid, self.gid, self.groups);
         let (mut call, mut shell) = (ids.call(), format!("exec setpriv {} sh", ids.setpriv()));
         if keeps_capabilities {
@@ -79,7 +79,7 @@ impl Identity {
                 "prctl(PR_SET_KEEPCAPS, 1), {call}, prctl(PR_SET_KEEPCAPS, 0), \
                  capset({{effective = permitted, ...}})"
             );
-            shell = format!("exec setpriv {} {kept} sh", ids.setpriv());
+            shell = format!("exec setpriv {} {setpriv} sh", ids.setpriv());
         }
         steps.add("groups first: who is not root cannot change them", call, shell, move |()| {
             become_user(&ids, keeps_capabilities).map_err(|error| {
