@@ -142,7 +142,7 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpac
     match (content, destination) {
         (Content::Image(archive, image), Destination::Directory(target)) => {
             unpacking::add_begin(&mut steps, &target, limits);
-            unpacking::add_layers(&mut steps, &archive, image.layers, &target);
+            unpacking::add_layers(&mut steps, &archive, image.layers);
             let source = archive.command(&image.config_path);
             unpacking::add_config(&mut steps, options.config, image.config, &source);
             unpacking::add_end(&mut steps, target, Some(image.digest));
@@ -156,7 +156,7 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpac
         }
         (Content::Rootfs(stream), Destination::Directory(target)) if !asked => {
             unpacking::add_begin(&mut steps, &target, limits);
-            unpacking::add_rootfs(&mut steps, stream, &target);
+            unpacking::add_rootfs(&mut steps, stream);
             unpacking::add_end(&mut steps, target, None);
         }
         (Content::Rootfs(stream), _) => {
