@@ -95,7 +95,8 @@ pub fn killing(group: &Path) -> String {
     if is_v2 {
         format!("echo 1 > {}", quote(group.join("cgroup.kill")))
     } else {
-        format!("xargs -r kill -KILL < {}", quote(group.join("cgroup.procs")))
+        // Who has ended meanwhile is nobody to complain of.
+        format!("xargs -r kill -KILL < {} 2> /dev/null", quote(group.join("cgroup.procs")))
     }
 }
 
