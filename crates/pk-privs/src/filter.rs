@@ -227,4 +227,5 @@ fn write_rules(
 }
 
 #[cfg(test)]
+#[path = "filter/tests.rs"]
 mod tests;

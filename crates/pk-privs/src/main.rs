@@ -8,6 +8,7 @@
 
 mod abi;
 mod capabilities;
+mod capability;
 mod condition;
 mod filter;
 mod profile;

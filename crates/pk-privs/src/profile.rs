@@ -2,7 +2,7 @@
 //! `LinuxSeccomp` of the OCI runtime specification, and conditions that are Docker's own.
 
 use crate::abi::{Abi, GO_NAME, OF_THIS_MACHINE};
-use crate::capabilities;
+use crate::capability;
 use crate::condition::{self, Condition};
 use nix::errno::Errno;
 use rustix::thread::CapabilitySet;
@@ -218,7 +218,7 @@ impl Circumstance {
         }
         for name in self.caps.iter().flatten() {
             // One that this kernel does not have, nobody has.
-            let known = capabilities::named(name).unwrap_or(CapabilitySet::empty());
+            let known = capability::named(name).unwrap_or(CapabilitySet::empty());
             answers.push(!known.is_empty() && here.capabilities.contains(known));
         }
         if let Some(version) = self.min_kernel.as_ref().filter(|version| !version.is_empty()) {
@@ -297,4 +297,5 @@ impl Display for Action {
 }
 
 #[cfg(test)]
+#[path = "profile/tests.rs"]
 mod tests;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Answer<T> {
-    Known(T),
+    // First, as JSON is taken for the first one that it fits.
     Unknown(Unknown),
+    Known(T),
 }
 
 /// Why something is not known.

@@ -18,6 +18,7 @@ LIST is NAME=VALUE,... Where VALUE is a list its words are joined by +.
   nnp           0 or 1: no_new_privs
   seccomp       none, strict or filter
   uid, gid      a number: the effective id
+  securebits    the words of pk-privs --securebits, or none
   groups        the supplementary groups, or none
   root          mount, or chroot: a directory that is no mount
   effective permitted bounding inheritable ambient
@@ -61,6 +62,9 @@ impl Assertions {
             let reason = match assertion.actual(state, reference) {
                 Err(unknown) => format!("is unknown ({})", unknown.reason),
                 Ok(actual) if actual == assertion.wanted() => return None,
+                Ok(actual) if assertion.kind().is_some() => {
+                    format!("it is {} one", if actual == "new" { "a new" } else { "the same" })
+                }
                 Ok(actual) => format!("it is {actual}"),
             };
             let Assertion { name, wanted } = assertion;
@@ -117,7 +121,9 @@ impl Assertion {
                     _ => sorted(words().map(name)),
                 }
             }
-            "groups" | "devices" | "descriptors" => sorted(words().map(str::to_owned)),
+            "groups" | "devices" | "descriptors" | "securebits" => {
+                sorted(words().map(str::to_owned))
+            }
             "memory" => pk::bytes(&self.wanted).map_or("none".to_owned(), |size| size.to_string()),
             _ => self.wanted.clone(),
         }
@@ -135,6 +141,7 @@ impl Assertion {
             "cpuset" => known(&state.cgroups.cpuset)?.clone(),
             "nnp" => u8::from(*known(&state.privileges.no_new_privs)?).to_string(),
             "seccomp" => known(&state.privileges.seccomp.mode)?.name().to_owned(),
+            "securebits" => sorted(known(&state.privileges.securebits)?.iter().cloned()),
             "uid" => known(&state.user.uid)?.effective.to_string(),
             "gid" => known(&state.user.gid)?.effective.to_string(),
             "groups" => sorted(known(&state.user.groups)?.iter().map(u32::to_string)),
@@ -175,12 +182,14 @@ fn sorted(words: impl Iterator<Item = String>) -> String {
 
 /// The inode says it: two namespaces of a kind never have the same one at the same time.
 fn namespace(kind: Kind, state: &State, reference: Option<&State>) -> Result<String, Unknown> {
-    let get = |state: &State| state.namespaces.get(kind).cloned().map_err(Clone::clone);
+    let get = |state: &State| state.namespaces.get(kind).cloned();
     let own = get(state)?;
     let is_same = match reference {
         Some(reference) => own.inode == get(reference)?.inode,
         None => own.initial.ok_or_else(|| {
-            Unknown::new("this kernel and user cannot tell the machine's: compare with --diff FILE")
+            Unknown::new(
+                "neither this kernel nor PID 1 tells the machine's: compare with --diff FILE",
+            )
         })?,
     };
     Ok(if is_same { "same" } else { "new" }.to_owned())

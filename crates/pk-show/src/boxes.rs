@@ -134,3 +134,54 @@ fn cut(text: &str, width: usize) -> String {
     }
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(namespaces: &[(Kind, u64)], names: &[&str], boxes: Vec<Node>) -> Node {
+        let member =
+            |(pid, name): (u32, &&str)| Member { pid, inside: pid, name: (*name).to_owned() };
+        let processes = (10..).zip(names).map(member).collect();
+        Node { namespaces: namespaces.iter().copied().collect(), processes, boxes }
+    }
+
+    #[test]
+    fn boxes_stand_in_boxes() {
+        let mut inner = node(&[(Kind::Pid, 9), (Kind::Uts, 7)], &["sh"], Vec::new());
+        inner.processes[0].inside = 1;
+        let machine = node(&[(Kind::Pid, Kind::Pid.initial())], &["init"], vec![inner]);
+        let drawn = draw(&Tree { machine, kernel_threads: 2, hidden: 0 }, Some(40));
+        let expected = "\
+┌ this machine ────────────────────────┐
+│ 10 init                              │
+│ not shown: threads of the kernel: 2  │
+│ ┌ pid 9, uts 7 ────────────────────┐ │
+│ │ 10 sh, 1 inside                  │ │
+│ └──────────────────────────────────┘ │
+└──────────────────────────────────────┘
+";
+        assert_eq!(drawn, expected);
+    }
+
+    #[test]
+    fn many_processes_are_few_lines() {
+        let names: Vec<String> = (0..300).map(|number| format!("worker-{}", number % 90)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let lines = list(&node(&[], &names, Vec::new()).processes, 60);
+        assert_eq!(lines.len(), LINES);
+        assert!(lines[0].starts_with("300 processes: 4 × worker-0, 4 × worker-1, "), "{lines:?}");
+        assert!(
+            lines[LINES - 1].ends_with('…') && lines.iter().all(|line| line.chars().count() <= 60)
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_is_indented_no_more() {
+        let deep = (0..12_u64).fold(node(&[], &["sh"], Vec::new()), |inner, inode| {
+            node(&[(Kind::Pid, inode)], &["long-name-of-a-program"], vec![inner])
+        });
+        let drawn = draw(&Tree { machine: deep, kernel_threads: 0, hidden: 0 }, Some(40));
+        assert!(drawn.lines().all(|line| line.chars().count() == 40), "{drawn}");
+    }
+}

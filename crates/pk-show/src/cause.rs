@@ -1,6 +1,7 @@
 //! What changes a fact: the pk tool with its option, and the flag of `docker run`.
 
 use crate::fact::{Fact, Topic};
+use crate::root;
 use serde::Serialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -15,10 +16,10 @@ const fn cause(pk: &'static str, docker: &'static str) -> Cause {
 
 impl Cause {
     pub fn text(self) -> String {
-        let pk = if self.pk.is_empty() { "no pk tool" } else { self.pk };
+        let pk = if self.pk.is_empty() { "no tool of pk" } else { self.pk };
         match self.docker {
-            "" => pk.to_owned(),
-            docker => format!("{pk}  (docker: {docker})"),
+            "" => format!("by {pk}"),
+            docker => format!("by {pk}  (docker: {docker})"),
         }
     }
 }
@@ -31,6 +32,9 @@ pub fn of(before: Option<&Fact>, after: Option<&Fact>) -> Cause {
         Topic::Process => cause("", ""),
         Topic::Hostname => cause("pk-ns --hostname", "--hostname"),
         Topic::Namespace => namespace(name),
+        Topic::Root if fact.compared().contains(root::CHROOT) => {
+            cause("pk-chroot-exec --chroot ROOT", "")
+        }
         Topic::Root => cause("pk-chroot-exec ROOT", "IMAGE"),
         Topic::Directory => cause("pk-chroot-exec --workdir", "--workdir"),
         Topic::Mount => mount(before, after),
@@ -60,35 +64,40 @@ fn namespace(name: &str) -> Cause {
     }
 }
 
-/// A mount that came, went, or has other columns: type, source, flags, propagation, options.
+/// A mount that came, went, or has other columns: type, source, flags, propagation, options. It may
+/// still lie below a ROOT that is not the root yet.
 fn mount(before: Option<&Fact>, after: Option<&Fact>) -> Cause {
     let columns = |fact: Option<&Fact>| fact.and_then(|fact| fact.value.clone().ok());
-    let Some(fact) = after else {
+    let (old, Some(fact), Some(new)) = (columns(before), after, columns(after)) else {
         return cause("pk-chroot-exec ROOT", "always");
     };
-    let point = fact.name.as_str();
-    if let (Some(old), Some(new)) = (columns(before), columns(after))
-        && old[..3] == new[..3]
-        && old[3] != new[3]
-    {
+    if old.is_some_and(|old| old[..3] == new[..3] && old[3] != new[3]) {
         return cause("pk-ns --mount --propagation", "--volume SRC:DST:rslave, :rshared");
     }
-    let is_below = |top: &str| point.strip_prefix(top).is_some_and(|rest| rest.starts_with('/'));
-    match point {
-        "/" => cause("pk-mounts --overlay, --read-only", "IMAGE, --read-only"),
-        "/proc" => cause("pk-mounts --standard, --proc", "always"),
-        "/sys" => cause("pk-mounts --standard, --sys", "always"),
-        "/dev" => cause("pk-mounts --standard, --dev", "always"),
-        "/tmp" => cause("pk-mounts --tmp", "--tmpfs /tmp"),
-        "/run" => cause("pk-mounts --run", "--tmpfs /run"),
-        "/run/pk" => cause("pk-mounts --tools", "--init"),
-        "/sys/fs/cgroup" => cause("pk-mounts --cgroup", "always"),
-        _ if is_below("/sys/fs/cgroup") => cause("pk-mounts --cgroup", "always"),
-        _ if is_below("/proc") || is_below("/sys") => {
+    let point = fact.name.split(" #").next().unwrap_or_default();
+    let is_at = |ends: &[&str]| ends.iter().any(|end| point.ends_with(end));
+    let is_in = |parts: &[&str]| parts.iter().any(|part| point.contains(part));
+    let is_part = new[1].ends_with(']');
+    match new[0].as_str() {
+        _ if point == "/" => cause("pk-mounts --overlay, --read-only", "IMAGE, --read-only"),
+        "overlay" if is_at(&["/run/pk"]) => cause("pk-mounts --tools", "--init"),
+        "overlay" => cause("pk-mounts --overlay", "IMAGE"),
+        "cgroup" | "cgroup2" => cause("pk-mounts --cgroup", "always"),
+        "tmpfs" if is_at(&["/sys/fs/cgroup"]) => cause("pk-mounts --cgroup", "always"),
+        "proc" if !is_part => cause("pk-mounts --standard, --proc", "always"),
+        "sysfs" if !is_part => cause("pk-mounts --standard, --sys", "always"),
+        _ if is_in(&["/proc/", "/sys/"]) => {
             cause("pk-mounts --standard, --mask", "always, but for --privileged")
         }
-        _ if is_below("/dev") => cause("pk-mounts --standard, --dev", "always"),
-        _ => cause("pk-mounts --bind, --tmpfs", "--volume, --tmpfs, --mount"),
+        "devpts" | "mqueue" => cause("pk-mounts --standard, --dev", "always"),
+        "tmpfs" if !is_part && is_at(&["/dev", "/dev/shm"]) => {
+            cause("pk-mounts --standard, --dev", "always")
+        }
+        "devtmpfs" if is_in(&["/dev/"]) => cause("pk-mounts --standard, --dev", "always"),
+        "tmpfs" if !is_part && is_at(&["/tmp"]) => cause("pk-mounts --tmp", "--tmpfs /tmp"),
+        "tmpfs" if !is_part && is_at(&["/run"]) => cause("pk-mounts --run", "--tmpfs /run"),
+        "tmpfs" if !is_part => cause("pk-mounts --tmpfs", "--tmpfs, --mount type=tmpfs"),
+        _ => cause("pk-mounts ROOT, --bind", "--volume, --mount type=bind"),
     }
 }
 
@@ -102,6 +111,7 @@ fn user(name: &str) -> Cause {
 fn privilege(name: &str) -> Cause {
     match name {
         "no_new_privs" => cause("pk-privs --no-new-privs", "--security-opt no-new-privileges"),
+        "securebits" => cause("pk-privs --securebits", ""),
         "seccomp" => cause("pk-privs --seccomp", "--security-opt seccomp=FILE"),
         _ => cause("", "--security-opt apparmor=NAME, label=..."),
     }

@@ -65,9 +65,7 @@ pub fn read(process: &Process) -> Cgroups {
         let reached = reached.as_ref().map_err(Clone::clone)?;
         let mut found =
             reached.iter().filter(|one| one.controllers.iter().any(|name| name == controller));
-        found
-            .next()
-            .ok_or_else(|| Unknown::new(format!("no mount in sight shows its {controller} group")))
+        found.next().ok_or_else(|| Unknown::new("no mount in sight shows its group"))
     };
     Cgroups {
         groups: lines
@@ -116,21 +114,19 @@ impl Line {
     /// Its directory below the mount that shows it.
     fn reach(&self, mounts: &[Mount]) -> Option<Reached> {
         let group = path(&self.path);
-        let options = |mount: &Mount| String::from_utf8_lossy(&mount.options).into_owned();
         let shows = |mount: &&Mount| {
-            let kind_fits = if self.is_v2() {
-                mount.filesystem == b"cgroup2"
-            } else {
-                let options = options(mount);
-                mount.filesystem == b"cgroup"
-                    && self.names.iter().all(|name| options.split(',').any(|word| word == name))
-            };
-            kind_fits && group.starts_with(path(&mount.root))
+            let options = String::from_utf8_lossy(&mount.options);
+            let has = |name: &String| options.split(',').any(|word| word == name);
+            let filesystem: &[u8] = if self.is_v2() { b"cgroup2" } else { b"cgroup" };
+            mount.filesystem == filesystem && self.names.iter().all(has)
         };
-        let mount = mounts.iter().rfind(shows)?;
-        let (point, below) = (path(&mount.point), group.strip_prefix(path(&mount.root)).ok()?);
-        let below: Vec<&Path> = below.ancestors().collect();
-        let directories: Vec<PathBuf> = below.into_iter().map(|one| point.join(one)).collect();
+        // A mount may be hidden under another one.
+        let (point, below) = mounts.iter().filter(shows).find_map(|mount| {
+            let below = group.strip_prefix(path(&mount.root)).ok()?;
+            let point = path(&mount.point);
+            point.join(below).join("cgroup.procs").exists().then_some((point, below))
+        })?;
+        let directories = below.ancestors().map(|one| point.join(one)).collect();
         let mut controllers = self.names.clone();
         if self.is_v2() {
             let top = fs::read_to_string(point.join("cgroup.controllers")).unwrap_or_default();
@@ -145,30 +141,28 @@ fn path(bytes: &[u8]) -> PathBuf {
 }
 
 impl Reached {
-    /// What each group on the way up says in a file, the nearest first; `names` are those of v2
-    /// and v1.
-    fn values(&self, names: [&str; 2]) -> impl Iterator<Item = String> {
-        self.directories.iter().filter_map(move |directory| {
-            names.iter().find_map(|name| fs::read_to_string(directory.join(name)).ok())
-        })
+    /// What each group on the way up says in a file that has one of these names, the nearest first.
+    fn values(&self, names: &[&str]) -> impl Iterator<Item = String> {
+        self.directories.iter().filter_map(|directory| value(directory, names))
     }
 
-    /// The lowest limit counts, whoever's it is.
-    fn meter(&self, limit: [&str; 2], usage: [&str; 2]) -> Meter {
+    /// The lowest limit counts, whoever's it is; what is in use is told of the own group.
+    fn meter(&self, limit: &[&str], usage: &[&str]) -> Meter {
         let limits = self.values(limit).filter_map(|text| text.trim().parse::<u64>().ok());
-        let own = &self.directories[..1];
-        let own = Self { controllers: Vec::new(), directories: own.to_vec() };
-        let usage = own.values(usage).next().and_then(|text| text.trim().parse().ok());
-        Meter { limit: limits.filter(|&limit| limit < NO_LIMIT_OF_V1).min(), usage }
+        let own = self.directories.first().and_then(|own| value(own, usage));
+        Meter {
+            limit: limits.filter(|&limit| limit < NO_LIMIT_OF_V1).min(),
+            usage: own.and_then(|text| text.trim().parse().ok()),
+        }
     }
 
     fn memory(&self) -> Meter {
         let limit = ["memory.max", "memory.limit_in_bytes"];
-        self.meter(limit, ["memory.current", "memory.usage_in_bytes"])
+        self.meter(&limit, &["memory.current", "memory.usage_in_bytes"])
     }
 
     fn pids(&self) -> Meter {
-        self.meter(["pids.max"; 2], ["pids.current"; 2])
+        self.meter(&["pids.max"], &["pids.current"])
     }
 
     /// Quota by period. v1 has them in two files.
@@ -187,19 +181,24 @@ impl Reached {
     }
 
     fn cpuset(&self) -> Result<String, Unknown> {
-        let text = self.values(["cpuset.cpus.effective", "cpuset.effective_cpus"]).next();
+        let text = self.values(&["cpuset.cpus.effective", "cpuset.effective_cpus"]).next();
         text.map(|text| text.trim().to_owned()).ok_or_else(Unknown::not_told)
     }
 }
 
+/// A file of a group under the name that it has in v2 or in v1.
+fn value(directory: &Path, names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| fs::read_to_string(directory.join(name)).ok())
+}
+
 impl Cgroups {
     pub fn facts(&self) -> Vec<Fact> {
-        let mut facts = match &self.groups {
+        let mut facts: Vec<Fact> = match &self.groups {
             Answer::Known(groups) => groups
                 .iter()
                 .map(|group| Fact::new(Topic::Cgroup, &group.hierarchy, [&group.path]))
                 .collect(),
-            Answer::Unknown(unknown) => vec![Fact::unknown(Topic::Cgroup, "", unknown)],
+            Answer::Unknown(unknown) => return vec![Fact::unknown(Topic::Cgroup, "", unknown)],
         };
         let meter = |name, meter: &Answer<Meter>, unit: fn(u64) -> String| {
             let usage = meter.known().and_then(|meter| meter.usage);
@@ -214,5 +213,65 @@ impl Cgroups {
         }));
         facts.push(Fact::of(Topic::Cgroup, "cpuset limit", self.cpuset.as_ref(), String::clone));
         facts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mountinfo;
+    use std::os::unix::ffi::OsStrExt;
+
+    fn write(directory: &Path, files: &[(&str, &str)]) {
+        fs::create_dir_all(directory).unwrap();
+        for (name, text) in files {
+            fs::write(directory.join(name), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_lowest_limit_on_the_way_up_counts() {
+        let top = tempfile::tempdir().unwrap();
+        let group = top.path().join("a/b");
+        write(top.path(), &[("cgroup.controllers", "cpu memory pids\n")]);
+        write(&top.path().join("a"), &[("memory.max", "4096\n"), ("cpu.max", "50000 100000\n")]);
+        let own = [
+            ("cgroup.procs", ""),
+            ("memory.max", "max\n"),
+            ("memory.current", "123\n"),
+            ("cpu.max", "max 100000\n"),
+            ("pids.max", "max\n"),
+        ];
+        write(&group, &own);
+        let point = top.path().as_os_str().as_bytes();
+        let mount = [b"9 1 0:1 / ", point, b" rw - cgroup2 none rw\n"].concat();
+        let line = parse(b"0::/a/b\n").remove(0);
+        let reached = line.reach(&mountinfo::parse(&mount)).unwrap();
+        assert_eq!(reached.memory(), Meter { limit: Some(4096), usage: Some(123) });
+        assert_eq!(reached.pids(), Meter { limit: None, usage: None });
+        assert_eq!(reached.cpus(), Some(0.5));
+        assert_eq!(reached.controllers, ["cpu", "memory", "pids"]);
+        let elsewhere = parse(b"0::/c\n").remove(0);
+        assert!(elsewhere.reach(&mountinfo::parse(&mount)).is_none());
+    }
+
+    #[test]
+    fn v1_has_another_word_for_no_limit() {
+        let top = tempfile::tempdir().unwrap();
+        let own = [
+            ("cgroup.procs", ""),
+            ("memory.limit_in_bytes", "9223372036854771712\n"),
+            ("memory.usage_in_bytes", "5\n"),
+            ("cpu.cfs_quota_us", "-1\n"),
+            ("cpu.cfs_period_us", "100000\n"),
+        ];
+        write(top.path(), &own);
+        let point = top.path().as_os_str().as_bytes();
+        let mount = [b"9 1 0:1 /a ", point, b" rw - cgroup none rw,cpu,memory\n"].concat();
+        let line = parse(b"4:cpu,memory:/a\n").remove(0);
+        let reached = line.reach(&mountinfo::parse(&mount)).unwrap();
+        assert_eq!(reached.memory(), Meter { limit: None, usage: Some(5) });
+        assert_eq!(reached.cpus(), None);
+        assert_eq!(line.group().hierarchy, "cpu,memory");
     }
 }

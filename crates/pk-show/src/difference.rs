@@ -3,6 +3,7 @@
 use crate::answer::Unknown;
 use crate::cause::{self, Cause};
 use crate::fact::{Fact, Topic};
+use crate::mounts;
 use crate::state::State;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -69,7 +70,7 @@ impl Difference {
             }
         };
         let value = |fact: &Option<Fact>| fact.as_ref().and_then(|fact| fact.value.clone().ok());
-        if value(&before) == value(&after) {
+        if value(&before) == value(&after) || is_told_by_root(before.as_ref(), after.as_ref()) {
             return;
         }
         let cause = cause::of(before.as_ref(), after.as_ref());
@@ -88,6 +89,13 @@ impl Difference {
             }
         }
     }
+}
+
+/// Another mount on `/` is another root, and is told as such.
+fn is_told_by_root(before: Option<&Fact>, after: Option<&Fact>) -> bool {
+    let source = |fact: Option<&Fact>| Some(fact?.value.as_ref().ok()?[..2].to_vec());
+    let is_root = |fact: &Fact| fact.topic == Topic::Mount && fact.name == "/";
+    before.or(after).is_some_and(is_root) && source(before) != source(after)
 }
 
 /// What is known of one side, which may be that there is nothing.
@@ -117,21 +125,76 @@ fn order(before: &State, after: &State) -> Vec<(Topic, String)> {
     keys
 }
 
-/// The two values, without the columns in which they do not differ if there are more.
+/// The two values, as short as tells them apart.
 fn shown(before: Option<&Fact>, after: Option<&Fact>) -> [Option<String>; 2] {
-    let columns = |fact: Option<&Fact>| fact.and_then(|fact| fact.value.clone().ok());
-    let all = |fact: Option<&Fact>| fact.map(Fact::compared);
-    match (columns(before), columns(after)) {
-        (Some(old), Some(new)) if old.len() == new.len() && old.len() > 1 => {
-            let differs: Vec<bool> = old.iter().zip(&new).map(|(old, new)| old != new).collect();
-            let pick = |columns: Vec<String>| {
-                let picked = columns.into_iter().zip(&differs).filter(|(_, differs)| **differs);
-                let words: Vec<String> =
-                    picked.map(|(column, _)| column).filter(|column| !column.is_empty()).collect();
-                Some(if words.is_empty() { "nothing".to_owned() } else { words.join("  ") })
-            };
-            [pick(old), pick(new)]
+    if let (Some(before), Some(after)) = (before, after)
+        && before.topic == Topic::Mount
+        && let (Ok(old), Ok(new)) = (&before.value, &after.value)
+    {
+        return mounts::changed(old, new).map(Some);
+    }
+    [before, after].map(|fact| fact.map(Fact::compared))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::Answer;
+    use crate::mounts::Mount;
+
+    fn mount(point: &str, source: &str) -> Mount {
+        let text = str::to_owned;
+        let (root, options, propagation) = (text("/"), text("rw"), text("private"));
+        let (point, source, filesystem) = (text(point), text(source), text("tmpfs"));
+        Mount { point, filesystem, source, root, flags: vec![text("rw")], options, propagation }
+    }
+
+    /// Each change in one text.
+    fn told(before: &State, after: &State) -> Vec<String> {
+        let difference = Difference::between(before, after);
+        let side = |text: &Option<String>| text.clone().unwrap_or("nothing".to_owned());
+        let line = |change: &Change| {
+            let (topic, name) = (change.topic.title(), change.name());
+            format!("{topic} {name}: {} -> {}", side(&change.before), side(&change.after))
+        };
+        difference.changes.iter().map(line).collect()
+    }
+
+    #[test]
+    fn facts_come_go_and_change() {
+        let mut before = State { hostname: Answer::Known("vm".to_owned()), ..State::default() };
+        let mut after = State { hostname: Answer::Known("box".to_owned()), ..State::default() };
+        before.mounts = Answer::Known(vec![mount("/", "a"), mount("/x", "x"), mount("/y", "y")]);
+        after.mounts = Answer::Known(vec![mount("/", "b"), mount("/y", "y"), mount("/y", "z")]);
+        let expected = [
+            "hostname : vm -> box",
+            "mount /y #2: nothing -> tmpfs z rw",
+            "mount /x: tmpfs x rw -> nothing",
+        ];
+        assert_eq!(told(&before, &after), expected);
+        assert_eq!(told(&after, &after), [""; 0]);
+    }
+
+    #[test]
+    fn sets_that_changed_alike_are_one_line() {
+        let mut states = [State::default(), State::default()];
+        for (state, names) in states.iter_mut().zip([vec!["CHOWN".to_owned()], Vec::new()]) {
+            state.capabilities.effective = Answer::Known(names.clone());
+            state.capabilities.permitted = Answer::Known(names);
         }
-        _ => [all(before), all(after)],
+        let [before, after] = &states;
+        assert_eq!(told(before, after), ["capabilities effective permitted: CHOWN -> none"]);
+    }
+
+    #[test]
+    fn what_is_not_known_on_one_side_is_not_compared() {
+        let mut before = State { hostname: Answer::Known("vm".to_owned()), ..State::default() };
+        before.mounts = Answer::Known(vec![mount("/", "a"), mount("/x", "x")]);
+        let difference = Difference::between(&before, &State::default());
+        assert_eq!(difference.changes, []);
+        let names = ["hostname", "mount"].map(str::to_owned).to_vec();
+        assert_eq!(difference.unknown, BTreeMap::from([("not asked".to_owned(), names)]));
+        let nothing = Difference::between(&State::default(), &State::default());
+        assert!(nothing.unknown.is_empty(), "what is known on neither side says nothing");
     }
 }

@@ -122,11 +122,16 @@ impl Fact {
 
     /// The value in one text, as a comparison shows it.
     pub fn compared(&self) -> String {
-        // Which one of the machine's namespaces it is, its number says only to who knows it.
-        if self.topic == Topic::Namespace && self.note.starts_with(MACHINE) {
-            return MACHINE.to_owned();
+        match &self.value {
+            // Which one of the machine's namespaces it is, its number tells only who knows it.
+            Ok(_) if self.topic == Topic::Namespace && self.note.starts_with(MACHINE) => {
+                MACHINE.to_owned()
+            }
+            Ok(columns) if self.topic == Topic::Descriptor => columns.join(" "),
+            _ => Self { note: String::new(), ..self.clone() }.columns().join(" "),
         }
-        Self { note: String::new(), ..self.clone() }.columns().join("  ").trim_end().to_owned()
+        .trim_end()
+        .to_owned()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::process::Process;
 use crate::statmount;
 use crate::text::printable;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A mount.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -75,10 +76,6 @@ impl Mount {
         }
         format!("{}[{}]", self.source, self.root)
     }
-
-    pub fn flags(&self) -> String {
-        self.flags.join(",")
-    }
 }
 
 impl Mounts {
@@ -87,23 +84,21 @@ impl Mounts {
             Self::Known(mounts) => mounts,
             Self::Unknown(unknown) => return vec![Fact::unknown(Topic::Mount, "", unknown)],
         };
-        let mut facts: Vec<Fact> = Vec::new();
-        for mount in mounts {
-            let below = facts.iter().filter(|fact| is_at(fact, &mount.point)).count();
-            let name = match below {
-                0 => mount.point.clone(),
-                _ => format!("{} ({} over it)", mount.point, below),
-            };
+        let mut counts = BTreeMap::new();
+        let fact = |mount: &Mount| {
+            let count = counts.entry(mount.point.clone()).or_insert(0);
+            *count += 1;
+            let number = if *count == 1 { String::new() } else { format!(" #{count}") };
             let columns = [
                 mount.filesystem.clone(),
                 mount.origin(),
-                mount.flags(),
+                mount.flags.join(","),
                 mount.propagation.clone(),
                 mount.options.clone(),
             ];
-            facts.push(Fact::new(Topic::Mount, name, columns));
-        }
-        facts
+            Fact::new(Topic::Mount, format!("{}{number}", mount.point), columns)
+        };
+        mounts.iter().map(fact).collect()
     }
 }
 
@@ -116,6 +111,36 @@ pub fn shown(columns: &[String]) -> Vec<String> {
     [filesystem.clone(), source.clone(), flags.join(",")].into_iter().chain(propagation).collect()
 }
 
-fn is_at(fact: &Fact, point: &str) -> bool {
-    fact.name.strip_prefix(point).is_some_and(|rest| rest.is_empty() || rest.ends_with(" over it)"))
+/// Two mounts on one point: what tells them apart.
+pub fn changed(old: &[String], new: &[String]) -> [String; 2] {
+    if old[..2] != new[..2] {
+        return [old, new].map(|columns| shown(columns).join(" "));
+    }
+    let differs: Vec<usize> = (2..old.len()).filter(|&column| old[column] != new[column]).collect();
+    // The options of the file system only where nothing else does.
+    let options = old.len() - 1;
+    let told = differs.iter().filter(|&&column| column != options || differs == [options]);
+    [old, new].map(|columns| {
+        told.clone().map(|&column| columns[column].as_str()).collect::<Vec<_>>().join(" ")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tells_two_mounts_apart_is_shown() {
+        let mount = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let old = mount("tmpfs t rw,relatime private rw,size=4k");
+        let table = [
+            ("tmpfs t ro,relatime private rw,size=8k", "rw,relatime", "ro,relatime"),
+            ("tmpfs t rw,relatime shared rw,size=4k", "private", "shared"),
+            ("tmpfs t rw,relatime private rw,size=8k", "rw,size=4k", "rw,size=8k"),
+            ("tmpfs u ro,relatime slave rw,size=4k", "tmpfs t rw", "tmpfs u ro slave"),
+        ];
+        for (new, before, after) in table {
+            assert_eq!(changed(&old, &mount(new)), [before, after], "{new}");
+        }
+    }
 }

@@ -154,8 +154,10 @@ fn inode(process: &Process, file: &str) -> Result<u64, Unknown> {
 }
 
 impl Namespaces {
-    pub fn get(&self, kind: Kind) -> Result<&Namespace, &Unknown> {
-        self.own[&kind].as_ref()
+    /// One of a kind. A state that somebody else wrote may leave it out.
+    pub fn get(&self, kind: Kind) -> Result<&Namespace, Unknown> {
+        let answer = self.own.get(&kind).ok_or_else(|| Unknown::new("not saved"))?;
+        answer.as_ref().map_err(Clone::clone)
     }
 
     pub fn facts(&self) -> Vec<Fact> {
@@ -166,14 +168,15 @@ impl Namespaces {
             });
             facts.push(fact.note(answer.known().map_or(String::new(), Namespace::note)));
         }
+        // Where the next child will be is worth a line only if that is elsewhere.
         let children = [
-            ("pid", "children's pid", &self.pid_for_children),
-            ("time", "children's time", &self.time_for_children),
+            (Kind::Pid, "children's pid", &self.pid_for_children),
+            (Kind::Time, "children's time", &self.time_for_children),
         ];
         for (kind, name, answer) in children {
-            let kind = if kind == "pid" { Kind::Pid } else { Kind::Time };
-            let own = self.get(kind).ok().map(|namespace| namespace.inode);
-            if let Some(inode) = answer.known().filter(|&&inode| own != Some(inode)) {
+            if let (Ok(own), Some(inode)) = (self.get(kind), answer.known())
+                && own.inode != *inode
+            {
                 facts.push(Fact::new(Topic::Namespace, name, [inode.to_string()]));
             }
         }

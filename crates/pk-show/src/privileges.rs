@@ -5,7 +5,7 @@ use crate::answer::{Answer, Unknown};
 use crate::fact::{Fact, Topic};
 use crate::process::Process;
 use crate::text::printable;
-use rustix::thread::{self, SecureComputingMode};
+use rustix::thread::{self, CapabilitiesSecureBits, SecureComputingMode};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -13,6 +13,9 @@ pub struct Privileges {
     /// `PR_SET_NO_NEW_PRIVS(2const)`.
     pub no_new_privs: Answer<bool>,
     pub seccomp: Seccomp,
+    /// What root's capabilities do not do for it, in the words of `pk-privs --securebits`. Only the
+    /// process itself is told, `PR_GET_SECUREBITS(2const)`.
+    pub securebits: Answer<Vec<String>>,
     /// The label that a security module (LSM) has put on it; null where there is no such module.
     pub lsm: Answer<Option<String>>,
 }
@@ -49,6 +52,7 @@ pub fn read(process: &Process) -> Privileges {
     Privileges {
         no_new_privs: no_new_privs(process).into(),
         seccomp: Seccomp { mode: mode(process).into(), filters: filters.into() },
+        securebits: securebits(process).into(),
         lsm: label(process).into(),
     }
 }
@@ -75,6 +79,26 @@ fn mode(process: &Process) -> Result<Mode, Unknown> {
         _ => Err(Unknown::not_told()),
     }
 }
+
+fn securebits(process: &Process) -> Result<Vec<String>, Unknown> {
+    if !process.is_own {
+        return Err(Unknown::new("only the process itself is told"));
+    }
+    let bits = thread::capabilities_secure_bits()?;
+    let set = SECUREBITS.into_iter().filter(|&(bit, _)| bits.contains(bit));
+    Ok(set.map(|(_, name)| name.to_owned()).collect())
+}
+
+/// `keep_caps` is not among them: an exec clears it.
+const SECUREBITS: [(CapabilitiesSecureBits, &str); 7] = [
+    (CapabilitiesSecureBits::NO_ROOT, "noroot"),
+    (CapabilitiesSecureBits::NO_ROOT_LOCKED, "noroot_locked"),
+    (CapabilitiesSecureBits::NO_SETUID_FIXUP, "no_setuid_fixup"),
+    (CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED, "no_setuid_fixup_locked"),
+    (CapabilitiesSecureBits::KEEP_CAPS_LOCKED, "keep_caps_locked"),
+    (CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE, "no_cap_ambient_raise"),
+    (CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED, "no_cap_ambient_raise_locked"),
+];
 
 /// Reading the label is EINVAL where no module has one to give.
 fn label(process: &Process) -> Result<Option<String>, Unknown> {
@@ -103,6 +127,9 @@ impl Privileges {
                 if on { "yes" } else { "no" }
             }),
             seccomp,
+            Fact::of(Topic::Privileges, "securebits", self.securebits.as_ref(), |bits| {
+                if bits.is_empty() { "none".to_owned() } else { bits.join(" ") }
+            }),
             Fact::of(Topic::Privileges, "lsm", self.lsm.as_ref(), |label| {
                 label.as_deref().unwrap_or("none")
             }),

@@ -3,7 +3,7 @@
 use crate::answer::{Answer, Unknown};
 use crate::fact::{Fact, Topic};
 use crate::text::printable;
-use pk::Error;
+use pk::{Attempt, Error};
 use rustix::fs::{CWD, Dir, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, openat, readlinkat};
 use rustix::io::Errno;
 use rustix::thread;
@@ -39,10 +39,11 @@ impl Process {
     pub fn open(pid: u32) -> pk::Result<Self> {
         let path = format!("/proc/{pid}");
         let process = Self::of(open(&path), false);
-        match process.status.as_ref() {
-            Ok(_) => Ok(process),
-            Err(unknown) => Err(Error::new(format_args!("open({path:?})"), &unknown.reason)),
-        }
+        let call = format!("open({path:?})");
+        let status = process.status.as_ref();
+        status.map_err(|unknown| Error::new(&call, &unknown.reason))?;
+        process.check_alive().attempt(call)?;
+        Ok(process)
     }
 
     fn of(directory: Result<OwnedFd, Unknown>, is_own: bool) -> Self {
@@ -51,14 +52,15 @@ impl Process {
         Self { directory, status, is_own }
     }
 
-    /// Fails if it has ended meanwhile: then some of what was read is that of nobody.
+    /// Fails if it has ended: then some of what was read is that of nobody.
     pub fn check_alive(&self) -> pk::Result<()> {
-        if self.is_own {
-            return Ok(());
+        let status = self.read("status").map(Status).ok();
+        let state = status.as_ref().and_then(|status| status.field("State"));
+        // A zombie has nothing left but its number.
+        match state.filter(|state| !state.starts_with(['Z', 'X'])) {
+            Some(_) => Ok(()),
+            None => Err(Error::new("", "the process has ended")),
         }
-        self.file("stat")
-            .map(drop)
-            .map_err(|_| Error::new("open(\"/proc/PID\")", "the process has ended"))
     }
 
     /// A line of its `/proc/PID/status`.

@@ -66,7 +66,7 @@ const SECTIONS: [Section; 12] = [
     },
     Section {
         why: "what it has given up, and what it is confined to",
-        call: "prctl(PR_GET_NO_NEW_PRIVS), prctl(PR_GET_SECCOMP), read(PROC/attr/current)",
+        call: "prctl(PR_GET_NO_NEW_PRIVS, PR_GET_SECCOMP, PR_GET_SECUREBITS), read(PROC/attr/current)",
         shell: "grep -E '^(NoNewPrivs|Seccomp)' PROC/status; cat PROC/attr/current",
         read: |state, process| state.privileges = privileges::read(process),
     },
@@ -112,8 +112,8 @@ pub fn add_steps(steps: &mut Steps<Seen>, pid: Option<u32>) {
     if pid.is_some() {
         steps.add(
             "what was read of a process that has ended meanwhile is not whole",
-            format!("openat({proc}, \"stat\")"),
-            format!("test -e {proc}/stat"),
+            format!("read({proc}/status)"),
+            format!("test -e {proc}/status"),
             |seen| seen.process.check_alive(),
         );
     }

@@ -73,12 +73,15 @@ impl Answer<Root> {
     }
 }
 
+/// What is said of a root that is no boundary.
+pub const CHROOT: &str = "a directory that is no mount (chroot)";
+
 impl Root {
     fn text(&self) -> String {
         let Self { inode, device, .. } = self;
         match (&self.filesystem, &self.source, self.is_mount) {
             (_, _, Some(false)) => {
-                format!("a directory that is no mount (chroot): inode {inode} of device {device}")
+                format!("{CHROOT}: inode {inode} of device {device}")
             }
             (Some(filesystem), Some(source), _) => format!("{filesystem} {source}"),
             _ => format!("a mount: inode {inode} of device {device}"),

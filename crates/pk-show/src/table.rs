@@ -122,22 +122,21 @@ impl Page {
 
     /// A line for each change, and below it what makes it.
     pub fn difference(&self, difference: &Difference) -> String {
-        let changes = &difference.changes;
         let mut text = String::new();
-        for (index, change) in changes.iter().enumerate() {
-            let previous = index.checked_sub(1).map(|index| &changes[index]);
-            let title = previous.is_none_or(|other| other.topic != change.topic);
-            let same = changes.iter().filter(|other| other.topic == change.topic);
-            let names = same.map(Change::name).collect::<Vec<_>>();
-            let names = width(names.iter().map(String::as_str), NAMES);
-            text += &self.change(change, title, names);
-            let next = changes.get(index + 1);
-            if next.is_none_or(|next| (next.topic, next.cause) != (change.topic, change.cause)) {
-                text += &self.line(
-                    TITLES + 2,
-                    &[(Style::Plain, &" ".repeat(TITLES)), (Style::Aside, &change.cause.text())],
-                );
-            }
+        let mut topic = None;
+        let changes = &difference.changes;
+        for alike in
+            changes.chunk_by(|one, next| (one.topic, one.cause) == (next.topic, next.cause))
+        {
+            let title = if topic == Some(alike[0].topic) { "" } else { alike[0].topic.title() };
+            topic = Some(alike[0].topic);
+            let same = changes.iter().filter(|change| Some(change.topic) == topic);
+            let names =
+                width(same.map(Change::name).collect::<Vec<_>>().iter().map(String::as_str), NAMES);
+            text += &self.changes(alike, title, names);
+            let cause = alike[0].cause.text();
+            let blank = " ".repeat(TITLES);
+            text += &self.line(TITLES + 2, &[(Style::Plain, &blank), (Style::Aside, &cause)]);
         }
         for (reason, names) in &difference.unknown {
             let line = format!("not compared ({reason}): {}", names.join(", "));
@@ -146,22 +145,38 @@ impl Page {
         text
     }
 
-    fn change(&self, change: &Change, with_title: bool, names: usize) -> String {
-        let title = if with_title { change.topic.title() } else { "" };
-        let title = format!("{title:TITLES$}");
-        let name = change.name();
-        let name = if name.is_empty() { name } else { format!("{name:names$}  ") };
-        let mut pieces = vec![(Style::Title, title.as_str()), (Style::Plain, name.as_str())];
-        match (&change.before, &change.after) {
-            (Some(before), Some(after)) => {
-                pieces.extend([(Style::Before, before.as_str()), (Style::Plain, " -> ")]);
-                pieces.push((Style::After, after));
+    /// Changes with one cause. Of what is gone, and of descriptors, the names say all.
+    fn changes(&self, changes: &[Change], title: &str, names: usize) -> String {
+        let is_bare = |change: &Change| match change.topic {
+            Topic::Mount => change.after.is_none(),
+            Topic::Descriptor => change.before.is_none() || change.after.is_none(),
+            _ => false,
+        };
+        let mut text = String::new();
+        let mut title = format!("{title:TITLES$}");
+        for run in changes.chunk_by(|one, next| is_bare(one) && is_bare(next)) {
+            let first = &run[0];
+            let name = if is_bare(first) { String::new() } else { first.name() };
+            let name = if name.is_empty() { name } else { format!("{name:names$}  ") };
+            let list: Vec<String> = run.iter().map(Change::name).collect();
+            let list = list.join(" ");
+            let [before, after] = [&first.before, &first.after].map(|text| {
+                text.as_deref().map(|text| if is_bare(first) { &list[..] } else { text })
+            });
+            let mut pieces = vec![(Style::Title, title.as_str()), (Style::Plain, name.as_str())];
+            match (before, after) {
+                (Some(before), Some(after)) => {
+                    pieces.extend([(Style::Before, before), (Style::Plain, " -> ")]);
+                    pieces.push((Style::After, after));
+                }
+                (Some(gone), None) => pieces.extend([(Style::Before, "- "), (Style::Plain, gone)]),
+                (None, Some(new)) => pieces.extend([(Style::After, "+ "), (Style::Plain, new)]),
+                (None, None) => {}
             }
-            (Some(before), None) => pieces.extend([(Style::Before, "- "), (Style::Plain, before)]),
-            (None, Some(after)) => pieces.extend([(Style::After, "+ "), (Style::Plain, after)]),
-            (None, None) => {}
+            text += &self.line(TITLES + name.chars().count().min(names + 2), &pieces);
+            title = " ".repeat(TITLES);
         }
-        self.line(TITLES + name.chars().count().min(names + 2), &pieces)
+        text
     }
 }
 

@@ -79,14 +79,13 @@ impl Tree {
     }
 }
 
-/// `PF_KTHREAD` of the flags in `proc_pid_stat(5)`; nothing for a process that is gone or a zombie.
+/// `PF_KTHREAD` of the flags in `proc_pid_stat(5)`; nothing for a process that is gone.
 fn is_kernel_thread(process: &Process) -> Option<bool> {
     const PF_KTHREAD: u32 = 0x0020_0000;
     let stat = String::from_utf8_lossy(&process.read("stat").ok()?).into_owned();
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    let is_dead = matches!(fields.next()?, "Z" | "X");
-    let flags: u32 = fields.nth(5)?.parse().ok()?;
-    (!is_dead).then_some(flags & PF_KTHREAD != 0)
+    // Behind the name come the state, five numbers, and the flags.
+    let flags: u32 = stat.rsplit_once(") ")?.1.split(' ').nth(6)?.parse().ok()?;
+    Some(flags & PF_KTHREAD != 0)
 }
 
 /// The ways that were found already, by the user and the PID namespace that they lead to.
@@ -221,4 +220,50 @@ fn branch(
 fn unlike(namespaces: &Inodes, others: &Inodes) -> Inodes {
     let differs = |(kind, inode): &(&Kind, &u64)| others.get(kind) != Some(inode);
     namespaces.iter().filter(differs).map(|(kind, inode)| (*kind, *inode)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::namespaces::Kind::{Mount, Pid, User};
+
+    /// A process in namespaces of three kinds, and its way through the nested ones.
+    fn placed(pid: u32, way: &[(Kind, u64)], mount: u64) -> Placed {
+        let last = |kind| way.iter().rfind(|(other, _)| *other == kind).unwrap().1;
+        let namespaces = [(User, last(User)), (Pid, last(Pid)), (Mount, mount)].into();
+        let member = Member { pid, inside: pid, name: "x".to_owned() };
+        Placed { member, way: way.to_vec(), namespaces }
+    }
+
+    /// A box as a text: what it has of its own, its processes, the boxes in it.
+    fn text(node: &Node) -> String {
+        let namespaces: Vec<String> = node
+            .namespaces
+            .iter()
+            .map(|(kind, inode)| format!("{} {inode}", kind.name()))
+            .collect();
+        let processes: Vec<String> =
+            node.processes.iter().map(|process| process.pid.to_string()).collect();
+        let boxes: Vec<String> =
+            node.boxes.iter().map(|inner| format!(" [{}]", text(inner))).collect();
+        format!("{}: {}{}", namespaces.join(", "), processes.join(" "), boxes.concat())
+    }
+
+    #[test]
+    fn processes_stand_at_the_end_of_their_way() {
+        let machine = [(User, 1), (Pid, 2)];
+        let way = |more: &[(Kind, u64)]| [&machine, more].concat();
+        let tree = nested(vec![
+            placed(1, &machine, 3),
+            placed(2, &machine, 3),
+            placed(3, &machine, 4),
+            placed(4, &way(&[(User, 5), (Pid, 6)]), 7),
+            placed(5, &way(&[(User, 5), (Pid, 6), (Pid, 8)]), 7),
+            placed(6, &way(&[(Pid, 9)]), 3),
+        ]);
+        let expected = "mount 3, pid 2, user 1: 1 2 \
+            [mount 4: 3] [pid 9: 6] [mount 7, pid 6, user 5: 4 [pid 8: 5]]";
+        assert_eq!(text(&tree), expected);
+        assert_eq!(text(&nested(Vec::new())), ": ");
+    }
 }

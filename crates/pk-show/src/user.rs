@@ -4,6 +4,7 @@ use crate::answer::{Answer, Unknown};
 use crate::fact::{Fact, Topic};
 use crate::process::{Process, numbers};
 use nix::unistd::{getgroups, getresgid, getresuid};
+use pk::IdRange;
 use serde::{Deserialize, Serialize};
 
 /// The three ids of a process of one kind.
@@ -14,12 +15,12 @@ pub struct Ids {
     pub saved: u32,
 }
 
-/// `COUNT` ids from `inside` on, which are those from `outside` on in the user namespace of who
-/// asks.
+/// `count` ids from `inner` on, which outside are those from `outer` on. Outside is the user
+/// namespace of who asks, or the one above if that is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Range {
-    pub inside: u32,
-    pub outside: u32,
+    pub inner: u32,
+    pub outer: u32,
     pub count: u32,
 }
 
@@ -69,17 +70,13 @@ fn own() -> User {
 }
 
 pub fn maps(process: &Process) -> Maps {
-    let map = |name| Ok(ranges(&process.read(name)?));
+    let map = |name| process.read(name).map(|text| ranges(&text));
     Maps { uid: map("uid_map").into(), gid: map("gid_map").into() }
 }
 
-/// `/proc/PID/uid_map`: lines of three numbers.
-fn ranges(text: &[u8]) -> Vec<Range> {
-    let line = |line| match numbers(line)[..] {
-        [inside, outside, count] => Some(Range { inside, outside, count }),
-        _ => None,
-    };
-    String::from_utf8_lossy(text).lines().filter_map(line).collect()
+fn ranges(map: &[u8]) -> Vec<Range> {
+    let range = |IdRange { inner, outer, count }| Range { inner, outer, count };
+    IdRange::of_map(map).into_iter().map(range).collect()
 }
 
 impl User {
@@ -119,13 +116,12 @@ fn list(numbers: &[u32]) -> String {
 
 /// The words of `pk-ns --uid-map`, but for the one of the machine itself.
 pub fn text(ranges: &[Range]) -> String {
-    let all = Range { inside: 0, outside: 0, count: u32::MAX };
+    let all = Range { inner: 0, outer: 0, count: u32::MAX };
     match ranges {
         [] => "none: every id is nobody's".to_owned(),
         [one] if *one == all => "every id is itself".to_owned(),
         _ => {
-            let text =
-                |range: &Range| format!("{}:{}:{}", range.inside, range.outside, range.count);
+            let text = |range: &Range| format!("{}:{}:{}", range.inner, range.outer, range.count);
             ranges.iter().map(text).collect::<Vec<_>>().join(" ")
         }
     }

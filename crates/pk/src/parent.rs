@@ -1,17 +1,19 @@
 //! Staying as a parent: the child goes on with the chain, and this process forwards signals to it,
 //! ends with its status, and takes it along if it is killed itself.
 
-use crate::{Attempt, Error, Result, sys};
+use crate::{Attempt, Error, Result, Tool, sys};
+use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, getpgid, getpgrp, getsid};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, WaitOptions, getpid, pidfd_open, wait};
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 /// Which side of a fork this is.
@@ -24,8 +26,7 @@ pub(crate) enum Fork {
 pub struct Child {
     pid: Pid,
     signals: SignalFd,
-    /// `/proc/PID/status` of a child that is an init. Opened at the start, because the child may
-    /// take this process along into a root where `/proc` shows something else.
+    /// `/proc/PID/status` of a child that is an init.
     status: Option<File>,
     /// The signal for which an init was killed that would have discarded it.
     killed_for: Option<i32>,
@@ -33,31 +34,70 @@ pub struct Child {
 
 /// Forks; the child is killed when this process is.
 pub(crate) fn fork(child_is_init: bool) -> Result<Fork> {
-    let myself = pidfd_open(getpid(), PidfdFlags::empty()).attempt("pidfd_open(getpid())")?;
-    // Blocked before the fork, so that none is lost between it and the first read.
-    let mut mask = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
-    let sigchld_was_ignored = sys::stop_ignoring_sigchld()?;
+    let before = Before::prepare(child_is_init)?;
     match sys::fork()? {
-        ForkResult::Child => {
-            prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // The signal is not sent for a parent that died before it was asked for.
-            let mut parent = [PollFd::new(myself.as_fd(), PollFlags::POLLIN)];
-            if poll(&mut parent, PollTimeout::ZERO)? > 0 {
-                return Err(Error::new("fork()", "the parent was killed"));
-            }
-            if sigchld_was_ignored {
-                sys::ignore_sigchld()?;
-            }
-            sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None)?;
-            Ok(Fork::Child)
+        ForkResult::Child => before.begin_child().map(|()| Fork::Child),
+        ForkResult::Parent { child } => Ok(Fork::Parent(before.stay(child)?)),
+    }
+}
+
+/// Forks a child that has nothing to do but to become a program: much faster, because the memory of
+/// this process is lent to it and not copied. `become_prog` returns only what kept it from that.
+pub(crate) fn spawn(
+    tool: &Tool,
+    child_is_init: bool,
+    become_prog: impl FnOnce() -> Error,
+) -> Result<Child> {
+    let before = Before::prepare(child_is_init)?;
+    let child = sys::vfork(|| {
+        let error = before.begin_child().map_or_else(|error| error, |()| become_prog());
+        error.print(tool.name);
+        error.status(tool.kind)
+    })?;
+    before.stay(child)
+}
+
+/// What is settled before a fork, for both sides.
+struct Before {
+    /// The parent, as its child sees it.
+    parent: OwnedFd,
+    mask: SigSet,
+    sigchld_was_ignored: bool,
+    /// `/proc` as it is now: the child may take its parent along into a root with another one.
+    proc: Option<File>,
+}
+
+impl Before {
+    fn prepare(child_is_init: bool) -> Result<Self> {
+        let parent = pidfd_open(getpid(), PidfdFlags::empty()).attempt("pidfd_open(getpid())")?;
+        // Blocked before the fork, so that none is lost between it and the first read.
+        let mut mask = SigSet::empty();
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
+        let sigchld_was_ignored = sys::stop_ignoring_sigchld()?;
+        let proc = if child_is_init { File::open("/proc").ok() } else { None };
+        Ok(Self { parent, mask, sigchld_was_ignored, proc })
+    }
+
+    fn begin_child(&self) -> Result<()> {
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // The signal is not sent for a parent that died before it was asked for.
+        let mut parent = [PollFd::new(self.parent.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut parent, PollTimeout::ZERO)? > 0 {
+            return Err(Error::new("fork()", "the parent was killed"));
         }
-        ForkResult::Parent { child } => Ok(Fork::Parent(Child {
+        if self.sigchld_was_ignored {
+            sys::ignore_sigchld()?;
+        }
+        Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None)?)
+    }
+
+    fn stay(self, child: Pid) -> Result<Child> {
+        Ok(Child {
             pid: child,
             signals: SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC)?,
-            status: File::open(format!("/proc/{child}/status")).ok().filter(|_| child_is_init),
+            status: self.proc.and_then(|proc| open_status(&proc, child).ok()),
             killed_for: None,
-        })),
+        })
     }
 }
 
@@ -92,6 +132,11 @@ pub fn keep_parent_death_signal<T>(change: impl FnOnce() -> Result<T>) -> Result
         prctl::set_pdeathsig(signal)?;
     }
     Ok(changed)
+}
+
+fn open_status(proc: &File, pid: Pid) -> nix::Result<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    Ok(openat(proc, format!("{pid}/status").as_str(), flags, Mode::empty())?.into())
 }
 
 /// What a parent is told, one thing at a time.

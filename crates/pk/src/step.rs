@@ -133,25 +133,42 @@ impl<S> Steps<S> {
             return Err(missing);
         }
         let mut number = 0;
-        for step in self.list {
+        let mut list = self.list.into_iter();
+        while let Some(Step { why, call, shell, deed }) = list.next() {
             number += 1;
             let begin = Instant::now();
-            let result = match step.deed {
+            let report =
+                |result| mode.report(tool, number, (&call, &shell, why), Some((result, begin)));
+            let result = match deed {
                 Deed::Call(act) => act(&mut self.state),
                 Deed::SealProg => self.prog.as_mut().map_or(Ok(()), Prog::seal),
-                Deed::Fork { child_is_init, stay } => match parent::fork(child_is_init) {
-                    Ok(Fork::Child) => Ok(()),
-                    Ok(Fork::Parent(child)) => return stay(&mut self.state, child),
-                    Err(error) => Err(error),
+                Deed::Fork { child_is_init, stay } => match self.prog.take() {
+                    Some(prog) if list.len() == 0 => {
+                        let told = self.tell.map(|tell| tell(&mut self.state));
+                        let child = parent::spawn(tool, child_is_init, || {
+                            report(&Ok(()))
+                                .err()
+                                .unwrap_or_else(|| become_prog(prog, tool, number + 1, told, mode))
+                        })
+                        .attempt(&call)?;
+                        return stay(&mut self.state, child);
+                    }
+                    prog => {
+                        self.prog = prog;
+                        match parent::fork(child_is_init) {
+                            Ok(Fork::Child) => Ok(()),
+                            Ok(Fork::Parent(child)) => return stay(&mut self.state, child),
+                            Err(error) => Err(error),
+                        }
+                    }
                 },
             };
-            mode.report(tool, number, (&step.call, &step.shell, step.why), Some((&result, begin)))?;
-            result.attempt(step.call)?;
+            report(&result)?;
+            result.attempt(call)?;
         }
         let Some(prog) = self.prog else { return Ok(0) };
-        mode.report(tool, number + 1, (&prog.call(), &prog.shell(), BECOME), None)?;
         let told = self.tell.map(|tell| tell(&mut self.state));
-        Err(prog.exec(mode, told))
+        Err(become_prog(prog, tool, number + 1, told, mode))
     }
 
     fn explain(self, tool: &Tool, mode: &Mode) -> Result<u8> {
@@ -170,6 +187,19 @@ impl<S> Steps<S> {
             Some(prog) => Err(prog.exec_to_explain(mode)),
             None => Ok(0),
         }
+    }
+}
+
+fn become_prog(
+    prog: Prog,
+    tool: &Tool,
+    number: usize,
+    told: Option<(&'static str, String)>,
+    mode: &Mode,
+) -> Error {
+    match mode.report(tool, number, (&prog.call(), &prog.shell(), BECOME), None) {
+        Err(error) => error,
+        Ok(()) => prog.exec(mode, told),
     }
 }
 

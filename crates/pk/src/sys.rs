@@ -1,9 +1,12 @@
 //! The few calls that have no safe wrapper.
 #![allow(unsafe_code)]
 
+use libc::{c_int, c_void};
 use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use nix::sys::signal::{self, SigHandler, SigSet, Signal};
 use nix::unistd::{ForkResult, Pid};
+use std::num::NonZero;
 use std::os::fd::BorrowedFd;
 
 /// Whether this program gained privileges by being executed: setuid, setgid, file capabilities.
@@ -18,6 +21,41 @@ pub fn fork() -> nix::Result<ForkResult> {
     // SAFETY: the tools of the chain have a single thread, so that no lock can be held by another
     // one at this moment, and the child may allocate.
     unsafe { nix::unistd::fork() }
+}
+
+/// `vfork(2)`, as `posix_spawn(3)` does it: the child borrows the memory of this process, which
+/// stands still until `child` has become another program, or has returned its exit status. A fork
+/// copies the tables of that memory, and then each page that one of the two writes to.
+pub fn vfork<F: FnOnce() -> u8>(child: F) -> nix::Result<Pid> {
+    extern "C" fn run<F: FnOnce() -> u8>(child: *mut c_void) -> c_int {
+        // SAFETY: the box was given up below for this, which runs once.
+        let child = unsafe { Box::from_raw(child.cast::<F>()) };
+        child().into()
+    }
+    // The page at its end stops a stack that grows too large.
+    let (size, guard) = (NonZero::new(256 << 10).expect("a number"), 4 << 10);
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let private = MapFlags::MAP_PRIVATE | MapFlags::MAP_STACK;
+    let child: *mut c_void = Box::into_raw(Box::new(child)).cast();
+    // SAFETY: the stack is new, and nothing else lies in it. Until the child has executed a program
+    // or ended, the only thread of this process does not run, so that nothing is used by both at a
+    // time; and what the child leaves in memory is whole, because it leaves between two calls.
+    unsafe {
+        let stack = mmap_anonymous(None, size, access, private)?;
+        mprotect(stack, guard, ProtFlags::PROT_NONE)?;
+        let top = stack.byte_add(size.get()).as_ptr();
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let pid = match Errno::result(libc::clone(run::<F>, top, flags, child)) {
+            // Older kernels let nobody share memory across time namespaces, not even until it execs.
+            Err(Errno::EINVAL) => match libc::fork() {
+                0 => libc::_exit(run::<F>(child)),
+                pid => Errno::result(pid)?,
+            },
+            pid => pid?,
+        };
+        munmap(stack, size.get())?;
+        Ok(Pid::from_raw(pid))
+    }
 }
 
 /// `kill(2)` with any signal number: nix's `Signal` has no real-time signals.
