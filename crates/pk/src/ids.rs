@@ -51,7 +51,7 @@ impl Ids {
         let Self { uid, gid, groups } = self;
         let list = groups.iter().flatten().map(u32::to_string).collect::<Vec<_>>();
         let setgroups = match list.len() {
-            _ if groups.is_none() => String::new(),
+            _ if groups.is_none() => "--keep-groups ".to_owned(),
             0 => "--clear-groups ".to_owned(),
             _ => format!("--groups {} ", list.join(",")),
         };
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn ids_are_written_as_strace_and_setpriv_write_them() {
         let table = [
-            (None, "", ""),
+            (None, "", "--keep-groups "),
             (Some(vec![]), "setgroups(0, NULL), ", "--clear-groups "),
             (Some(vec![5, 44]), "setgroups(2, [5, 44]), ", "--groups 5,44 "),
         ];
