@@ -145,7 +145,7 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpac
             unpacking::add_layers(&mut steps, &archive, image.layers);
             let source = archive.command(&image.config_path);
             unpacking::add_config(&mut steps, options.config, image.config, &source);
-            unpacking::add_end(&mut steps, target, Some(image.digest));
+            unpacking::add_end(&mut steps, target, Ok(image.digest));
         }
         (Content::Image(archive, image), Destination::Store(store)) => {
             let storing = Storing::new(store, &image.layers, archive.name(), limits)?;
@@ -156,8 +156,9 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpac
         }
         (Content::Rootfs(stream), Destination::Directory(target)) if !asked => {
             unpacking::add_begin(&mut steps, &target, limits);
+            let command = stream.command.clone();
             unpacking::add_rootfs(&mut steps, stream);
-            unpacking::add_end(&mut steps, target, None);
+            unpacking::add_end(&mut steps, target, Err(command));
         }
         (Content::Rootfs(stream), _) => {
             let reason = "is a plain root filesystem: it has no config, tag, platform or layers";

@@ -110,7 +110,7 @@ impl Storing {
         steps.add(
             "another run that makes this layer is waited for; what a killed one left is removed",
             format!("mkdir({partial:?}, 0700), flock(LOCK_EX)"),
-            format!("mkdir -m 700 {}", quote(&partial)),
+            format!("mkdir -m 755 {}", quote(&partial)),
             move |making| {
                 *making = match store.begin(&owned, &place)? {
                     None => None,

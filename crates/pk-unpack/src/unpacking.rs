@@ -19,8 +19,8 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-/// The partial directory in shell.
-const PARTIAL: &str = "\"$d\"";
+/// The partial directory in shell, which ends there if it has no name: whiteouts delete.
+const PARTIAL: &str = "\"${d:?}\"";
 
 /// A tree in its partial directory, as long as the steps run.
 pub struct Unpacking {
@@ -45,7 +45,7 @@ pub fn add_begin(steps: &mut Steps<Option<Unpacking>>, target: &Target, limits: 
     steps.add(
         "all is made beside DIR and renamed at the end, so that DIR is whole or absent",
         format!("mkdir({pattern:?}, 0700), flock(LOCK_EX)"),
-        format!("d=$(mktemp -d {prefix}XXXXXX)"),
+        format!("d=$(mktemp -d {prefix}XXXXXX) && chmod 755 {PARTIAL}"),
         move |state| {
             let place = Place::default();
             interrupt::watch(&place)?;
@@ -73,11 +73,7 @@ pub fn add_rootfs(steps: &mut Steps<Option<Unpacking>>, stream: Stream) {
 }
 
 /// The layers of an image.
-pub fn add_layers(
-    steps: &mut Steps<Option<Unpacking>>,
-    archive: &Archive,
-    layers: Vec<Layer>,
-) {
+pub fn add_layers(steps: &mut Steps<Option<Unpacking>>, archive: &Archive, layers: Vec<Layer>) {
     let bar = progress_bar(layers.iter().map(|layer| layer.blob.size()).sum());
     let reading = Rc::new(RefCell::new(Layers::new(layers.iter().cloned(), bar.clone())));
     for layer in layers {
@@ -112,7 +108,13 @@ fn add_directories(steps: &mut Steps<Option<Unpacking>>, bar: ProgressBar) {
 }
 
 /// After the layers: the tree becomes DIR, and what there is to say is said.
-pub fn add_end(steps: &mut Steps<Option<Unpacking>>, target: Target, digest: Option<String>) {
+///
+/// The digest is that of the image, or of the tar that a command prints.
+pub fn add_end(
+    steps: &mut Steps<Option<Unpacking>>,
+    target: Target,
+    digest: Result<String, String>,
+) {
     let (from, to) = (target.pattern(), target.path());
     steps.add(
         "all is there, and all digests are as the image states them",
@@ -121,12 +123,16 @@ pub fn add_end(steps: &mut Steps<Option<Unpacking>>, target: Target, digest: Opt
         move |state| begun(state).partial.rename(&target.path()),
     );
     let shown = digest.clone().unwrap_or("sha256:…".to_owned());
+    let shell = match &digest {
+        Ok(digest) => format!("echo {digest}"),
+        Err(command) => format!("echo \"sha256:$({command} | sha256sum | cut -d ' ' -f 1)\""),
+    };
     steps.add(
         "the digest of the manifest, or of the config where there is none, or of a lone tar",
         format!("write(1, \"{shown}\\n\")"),
-        format!("echo {shown}"),
+        shell,
         move |state| {
-            let digest = digest.or(begun(state).digest.take()).unwrap_or_default();
+            let digest = digest.ok().or(begun(state).digest.take()).unwrap_or_default();
             print(format!("{digest}\n").as_bytes())
         },
     );

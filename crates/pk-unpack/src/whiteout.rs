@@ -83,7 +83,7 @@ pub fn shell_marking(tar: &str, into: &str, opaque: &str) -> String {
     let at = format!("{into}/\"${{f%.wh.*}}\"");
     let marked = format!("{into}/\"${{f%.wh..wh..opq}}\"");
     let opaque = format!("mkdir -p {marked}; setfattr -n {opaque} -v y {marked}");
-    let plain = format!("mkdir -p {at}; mknod {at}\"${{f##*.wh.}}\" c 0 0");
+    let plain = format!("mkdir -p {at}; mknod -m 0 {at}\"${{f##*.wh.}}\" c 0 0");
     shell(tar, into, &opaque, &plain)
 }
 
@@ -96,4 +96,4 @@ fn shell(tar: &str, into: &str, opaque: &str, plain: &str) -> String {
 }
 
 /// The command that unpacks a tar.
-pub const TAR: &str = "tar --xattrs-include='*' --numeric-owner";
+pub const TAR: &str = "tar --xattrs-include='*' --numeric-owner --delay-directory-restore";
