@@ -4,9 +4,10 @@ use crate::State;
 use crate::group;
 use crate::hierarchy::Hierarchy;
 use crate::limits::Limits;
+use crate::manage::killing;
 use crate::name::{ANONYMOUS, Name};
 use crate::placement::{Part, Place};
-use pk::{Prog, Result, Steps};
+use pk::{Prog, Result, Steps, quote};
 use std::path::PathBuf;
 
 /// Makes the group, or joins it, and becomes PROG in it.
@@ -18,8 +19,10 @@ pub fn enter(place: &Place, limits: &Limits, prog: Prog) -> Result<Steps<State>>
     if is_anonymous {
         sweep(&mut steps, place.siblings(&hierarchies, &parts)?);
     }
+    let mut locks = LOCKS;
     for part in &parts {
-        make(&mut steps, part, is_anonymous);
+        let lock = is_anonymous.then(|| locks.next().expect("hierarchies are few"));
+        make(&mut steps, part, lock);
     }
     // Before any process is in the group, so that none has used more than it may.
     for part in &parts {
@@ -33,7 +36,7 @@ pub fn enter(place: &Place, limits: &Limits, prog: Prog) -> Result<Steps<State>>
         steps.add(
             "what PROG and its children use counts for the group from here on",
             format!("write({file:?}, \"0\")"),
-            format!("echo $$ > {}", file.display()),
+            format!("echo $$ > {}", quote(&file)),
             move |state| state.group.enter(&part.directory, &part.delegation),
         );
     }
@@ -43,13 +46,14 @@ pub fn enter(place: &Place, limits: &Limits, prog: Prog) -> Result<Steps<State>>
 
 fn sweep(steps: &mut Steps<State>, parents: Vec<PathBuf>) {
     let patterns: Vec<String> =
-        parents.iter().map(|parent| format!("{}/{ANONYMOUS}*", parent.display())).collect();
+        parents.iter().map(|parent| format!("{}/{ANONYMOUS}*", quote(parent))).collect();
     let patterns = patterns.join(" ");
     steps.add(
         "groups whose maker was killed are removed: nobody holds their lock any more",
         format!("flock({ANONYMOUS}*, LOCK_EX|LOCK_NB)"),
         format!(
-            "for g in {patterns}; do flock -n $g sh -c \"echo 1 > $g/cgroup.kill; rmdir $g\"; done"
+            "for g in {patterns}; do [ ! -d $g ] || flock -n $g sh -c \"{}\"; done",
+            "[ ! -e $g/cgroup.kill ] || echo 1 > $g/cgroup.kill; rmdir $g"
         ),
         move |_| {
             group::sweep(&parents);
@@ -58,24 +62,27 @@ fn sweep(steps: &mut Steps<State>, parents: Vec<PathBuf>) {
     );
 }
 
-fn make(steps: &mut Steps<State>, part: &Part, is_anonymous: bool) {
+/// Descriptors by which a shell holds the locks of its groups: it names none above 9.
+const LOCKS: std::ops::RangeInclusive<u32> = 4..=9;
+
+fn make(steps: &mut Steps<State>, part: &Part, lock: Option<u32>) {
     for (file, value) in part.hand_on.clone() {
         let delegation = part.delegation.clone();
         steps.add(
             "v2: a group has only the controllers that the one above hands on",
             format!("write({file:?}, {value:?})"),
-            format!("echo {value} > {}", file.display()),
+            format!("echo {value} > {}", quote(&file)),
             move |_| group::hand_on(&file, &value, &delegation),
         );
     }
     let (directory, delegation) = (part.directory.clone(), part.delegation.clone());
     let call = format!("mkdir({directory:?}, 0755)");
-    let shown = directory.display();
-    if is_anonymous {
+    let shown = quote(&directory);
+    if let Some(lock) = lock {
         steps.add(
             "a group of PROG's own, locked for as long as this process lives",
             call,
-            format!("mkdir {shown}; exec 9< {shown}; flock 9"),
+            format!("mkdir {shown} && exec {lock}< {shown} && flock {lock}"),
             move |state| state.group.make_locked(&directory, &delegation),
         );
     } else {
@@ -95,7 +102,11 @@ fn set(steps: &mut Steps<State>, part: &Part) {
         steps.add(
             setting.why,
             format!("write({file:?}, {:?})", setting.value),
-            format!("echo {} > {}", setting.value, file.display()),
+            if setting.optional {
+                format!("[ ! -e {0} ] || echo {1} > {0}", quote(&file), setting.value)
+            } else {
+                format!("echo {} > {}", setting.value, quote(&file))
+            },
             move |state| state.group.set(&directory, &setting),
         );
     }
@@ -103,12 +114,12 @@ fn set(steps: &mut Steps<State>, part: &Part) {
 
 /// A group cannot be removed by a process that is in it, so someone stays outside.
 fn stay(steps: &mut Steps<State>, parts: &[Part]) {
-    let groups: Vec<String> =
-        parts.iter().map(|part| part.directory.display().to_string()).collect();
-    let (home, all) = (&groups[0], groups.join(" "));
+    let groups: Vec<String> = parts.iter().map(|part| quote(&part.directory)).collect();
+    let locks: Vec<String> = LOCKS.zip(parts).map(|(lock, _)| format!("{lock}<&-")).collect();
+    let (kill, all, locks) = (killing(&parts[0].directory), groups.join(" "), locks.join(" "));
     steps.fork(
         "the parent stays outside; when PROG has ended it kills what is left and removes the group",
-        format!("( ... exec PROG ); echo 1 > {home}/cgroup.kill; rmdir {all}"),
+        format!("sh {locks}; status=$?; {kill}; rmdir {all}; exit $status"),
         false,
         |state| state.group.end(),
     );

@@ -3,7 +3,7 @@
 use crate::State;
 use crate::delegation::Delegation;
 use crate::hierarchy::{Hierarchy, lines, parse};
-use pk::{Attempt, Error, Prog, Result, Steps};
+use pk::{Attempt, Error, Prog, Result, Steps, quote};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open, openat};
 use std::fs::File;
@@ -39,7 +39,7 @@ pub fn join(pid: i32, prog: Prog) -> Result<Steps<State>> {
         steps.add(
             "the same limits and the same counting as for the process that is joined",
             format!("write({file:?}, \"0\")"),
-            format!("echo $$ > {}", file.display()),
+            format!("echo $$ > {}", quote(&file)),
             move |state| state.group.enter(&to, &Delegation::new(from, Vec::new())),
         );
     }

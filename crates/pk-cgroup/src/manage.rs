@@ -1,12 +1,12 @@
 //! The steps for a named group that is there: `--stat`, `--kill`, `--freeze`, `--thaw`, `--remove`.
 
 use crate::State;
-use crate::directory::{self, PATIENCE};
+use crate::directory::{self, PATIENCE, lineage};
 use crate::hierarchy::Hierarchy;
 use crate::placement::Place;
 use crate::stat;
-use pk::{Error, Result, Steps};
-use std::path::PathBuf;
+use pk::{Error, Result, Steps, quote};
+use std::path::{Path, PathBuf};
 
 /// What is to be done with a named group.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,25 +66,38 @@ fn stat(steps: &mut Steps<State>, groups: &[PathBuf], name: String) {
         steps.add(
             "usage and limits are text in the group's files",
             format!("read({file:?})"),
-            format!("cat {}", file.display()),
+            format!("cat {}", quote(&file)),
             move |state| state.contents.read(&file),
         );
     }
-    steps.add("one line of JSON, the same for v1 and v2", "write(1)", "jq -c", move |state| {
-        state.contents.print(&name)
-    });
+    steps.add(
+        "one line of JSON, the same for v1 and v2",
+        "write(1)",
+        ": # no command does it",
+        move |state| state.contents.print(&name),
+    );
 }
 
 fn kill(steps: &mut Steps<State>, group: PathBuf) {
-    let (file, shown) = (group.join("cgroup.kill"), group.display());
-    let (call, shell) = if file.exists() {
-        (format!("write({file:?}, \"1\")"), format!("echo 1 > {}", file.display()))
+    let file = group.join("cgroup.kill");
+    let call = if file.exists() {
+        format!("write({file:?}, \"1\")")
     } else {
-        let call = format!("kill({:?}, SIGKILL)", group.join("cgroup.procs"));
-        (call, format!("xargs -r kill -KILL < {shown}/cgroup.procs"))
+        format!("kill({:?}, SIGKILL)", group.join("cgroup.procs"))
     };
     let why = "everything in the group and below it ends; then it can be removed";
-    steps.add(why, call, shell, move |_| directory::kill(&group, PATIENCE));
+    steps.add(why, call, killing(&group), move |_| directory::kill(&group, PATIENCE));
+}
+
+/// What kills a group in shell. Only v2 has a file for it, and only below its root.
+pub fn killing(group: &Path) -> String {
+    let is_v2 = lineage(group).any(|group| group.join("cgroup.controllers").exists());
+    if is_v2 {
+        format!("echo 1 > {}", quote(group.join("cgroup.kill")))
+    } else {
+        // Who has ended meanwhile is nobody to complain of.
+        format!("xargs -r kill -KILL < {} 2> /dev/null", quote(group.join("cgroup.procs")))
+    }
 }
 
 fn freeze(steps: &mut Steps<State>, groups: &[PathBuf], frozen: bool) -> Result<()> {
@@ -95,7 +108,7 @@ fn freeze(steps: &mut Steps<State>, groups: &[PathBuf], frozen: bool) -> Result<
     steps.add(
         if frozen { "no process of the group runs until it is thawed" } else { "they go on" },
         format!("write({file:?}, {value:?})"),
-        format!("echo {value} > {}", file.display()),
+        format!("echo {value} > {}", quote(&file)),
         move |_| directory::freeze(&group, frozen),
     );
     Ok(())
@@ -117,7 +130,7 @@ fn remove(steps: &mut Steps<State>, groups: Vec<PathBuf>) {
         steps.add(
             "a group without processes is removed like a directory, the deepest below it first",
             format!("rmdir({group:?})"),
-            format!("find {} -depth -type d -exec rmdir {{}} ';'", group.display()),
+            format!("find {} -depth -type d -exec rmdir {{}} ';'", quote(&group)),
             move |_| directory::remove(&group, PATIENCE),
         );
     }

@@ -36,9 +36,16 @@ pub fn add_close(kept: Vec<u32>, steps: &mut Steps) {
     steps.add(
         "a descriptor that is open on the host leads back to it",
         ranges.iter().map(call).collect::<Vec<_>>().join(", "),
-        "for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ $fd -le 2 ] || eval \"exec $fd>&-\"; done",
+        shell(&ranges),
         move |()| ranges.into_iter().try_for_each(close_on_exec),
     );
+}
+
+/// A shell's own words: it names descriptors by one digit, so no others come from it.
+fn shell(ranges: &[(u32, u32)]) -> String {
+    let closed = |number: &u32| ranges.iter().any(|(first, last)| (first..=last).contains(&number));
+    let closed: Vec<String> = (3..10).filter(closed).map(|number| format!("{number}>&-")).collect();
+    if closed.is_empty() { ":".to_owned() } else { format!("exec {}", closed.join(" ")) }
 }
 
 /// The ranges above 2 between the numbers that are kept.
@@ -77,5 +84,6 @@ mod tests {
         assert_eq!(gaps(vec![3]), [(4, end)]);
         assert_eq!(gaps(vec![7, 4]), [(3, 3), (5, 6), (8, end)]);
         assert_eq!(gaps(vec![5, 5, 6]), [(3, 4), (7, end)]);
+        assert_eq!(shell(&gaps(vec![7, 4])), "exec 3>&- 5>&- 6>&- 8>&- 9>&-");
     }
 }

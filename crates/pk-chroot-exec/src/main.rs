@@ -120,7 +120,7 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps> {
         steps.add(
             "only where names begin to be looked up changes: not a boundary",
             format!("chroot({path:?}), chdir(\"/\")"),
-            format!("chroot {shown} PROG"),
+            format!("exec chroot {shown} sh"),
             move |()| {
                 let entered = chroot(&path).and_then(|()| chdir("/"));
                 entered.map_err(|errno| Error::from(errno).hint(pk::not_root(Some(errno))))

@@ -50,7 +50,7 @@ pub fn add_steps(root: OwnedFd, shown: &str, steps: &mut Steps) -> Result<()> {
     steps.add(
         "pivot_root moves the root of every process in a mount namespace: here there is only this one",
         "unshare(CLONE_NEWNS)",
-        "unshare --mount --propagation unchanged PROG",
+        "exec unshare --mount --propagation unchanged sh",
         |()| unshare(CloneFlags::CLONE_NEWNS).map_err(refused),
     );
     steps.add(
@@ -73,7 +73,7 @@ pub fn add_steps(root: OwnedFd, shown: &str, steps: &mut Steps) -> Result<()> {
         steps.add(
             "pivot_root moves no directories, nor mounts that a user namespace came with: ROOT becomes one of ours",
             "move_mount(open_tree(\".\", OPEN_TREE_CLONE|AT_RECURSIVE), \".\"), chdir(\".\")",
-            format!("mount --rbind . .; cd {shown}"),
+            "mount --rbind . . && cd \"$PWD\"",
             |()| bind_working_directory(),
         );
     }
@@ -86,7 +86,7 @@ pub fn add_steps(root: OwnedFd, shown: &str, steps: &mut Steps) -> Result<()> {
     steps.add(
         "the old root goes, with everything in it, as soon as nothing uses it",
         "umount2(\".\", MNT_DETACH), chdir(\"/\")",
-        "umount --lazy .; cd /",
+        "umount -l . && cd /",
         |()| umount2(".", MntFlags::MNT_DETACH).and_then(|()| chdir("/")),
     );
     Ok(())

@@ -23,17 +23,21 @@ const DEVPTS: u64 = 0x1cd1;
 /// Adds the steps for a terminal whose owner is `owner`, or the user that opens it.
 pub fn add_terminal(owner: Option<u32>, steps: &mut Steps) {
     steps.check(|()| console().map(drop));
+    let shell = match owner {
+        Some(owner) => format!("exec script -qec 'chown {owner} /dev/stdin; exec sh' /dev/null"),
+        None => "exec script -qec 'exec sh' /dev/null".to_owned(),
+    };
     // First, so that at no moment two processes read from the caller's terminal.
     steps.add(
         "job control, Ctrl-C and SIGWINCH are a session's: PROG gets one that is not the caller's",
         "setsid()",
-        "setsid PROG",
+        ": # script makes a session with the terminal",
         |()| new_session(),
     );
     steps.add(
         "it is controlled by a terminal of the new root's own, whose master is not in there",
         "openat2(\"/dev/pts/ptmx\"), ioctl(TIOCGPTPEER), ioctl(TIOCSCTTY), sendmsg(PK_CONSOLE_FD, SCM_RIGHTS), dup2",
-        "script --quiet --return --command PROG /dev/null",
+        shell,
         move |()| {
             let (master, slave) = open_pair()?;
             like_the_callers(&slave);
@@ -54,7 +58,7 @@ pub fn add_session(steps: &mut Steps) {
     steps.add(
         "the caller's terminal is not the controlling one: no typing into it by TIOCSTI",
         "setsid()",
-        "setsid PROG",
+        "exec setsid --wait sh",
         |()| new_session(),
     );
 }

@@ -34,7 +34,7 @@ impl Identity {
 
     pub fn add_step(self, steps: &mut Steps) {
         let ids = Ids::of_user(self.uid, self.gid, self.groups);
-        let shell = format!("setpriv {} PROG", ids.options());
+        let shell = format!("exec setpriv {} sh", ids.setpriv());
         steps.add(
             "groups first: without root they cannot be changed",
             ids.call(),

@@ -4,6 +4,7 @@ use crate::filesystem::{Filesystem, flag, names, words};
 use crate::idmap::user_namespace;
 use crate::root::{Links, Root, clone_tree};
 use crate::source::{self, is_directory};
+use crate::standard::remount_all;
 use crate::sys::{mount_setattr, set_idmap};
 use crate::travel::Travel;
 use nix::errno::Errno;
@@ -117,7 +118,8 @@ impl Bind {
 
     fn add_mount(self, root: &str, steps: &mut Steps<Root>) {
         let on = format!("{root}/{}", self.destination.trim_start_matches('/'));
-        let (call, shell) = (self.call(&on), self.shell(&on));
+        let to = format!("{root}/{}", quote(self.destination.trim_start_matches('/')));
+        let (call, shell) = (self.call(&on), self.shell(&to));
         steps.add("a path of the host's, in both worlds at once", call, shell, move |root| {
             let source = source::open(&self.source)?;
             let on = if is_directory(&source)? {
@@ -166,26 +168,29 @@ impl Bind {
         format!("move_mount(mount_setattr({tree}, {{{}}}), {on:?})", set.join(", "))
     }
 
-    /// `mount(8)` knows recursive flags from util-linux 2.39 on, before it `remount,bind` reached
-    /// only the top; and maps as well.
+    /// What is mounted below gets its flags one by one: `mount(8)` can do it in one go from
+    /// util-linux 2.39 on, from when it knows id maps as well.
     fn shell(&self, on: &str) -> String {
-        let recursive = if self.recursive { "=recursive" } else { "" };
-        let mut options: Vec<String> = words(self.flags)
-            .split(',')
-            .filter(|word| !word.is_empty())
-            .map(|word| format!("{word}{recursive}"))
-            .collect();
-        let ranges: Vec<String> = self
-            .idmap
-            .iter()
-            .map(|range| format!("b:{}", range.to_string().replace(' ', ":")))
-            .collect();
-        if !ranges.is_empty() {
-            options.push(format!("X-mount.idmap={}", quote(ranges.join(" "))));
-        }
-        options.push(self.travel.word().to_owned());
+        let source = quote(&self.source);
         let bind = if self.recursive { "--rbind" } else { "--bind" };
-        format!("mount {bind} {} {on} -o {}", quote(&self.source), options.join(","))
+        let range = |range: &IdRange| format!("b:{}", range.to_string().replace(' ', ":"));
+        let ranges: Vec<String> = self.idmap.iter().map(range).collect();
+        let idmap = format!(" -o X-mount.idmap={}", quote(ranges.join(" ")));
+        let idmap = if ranges.is_empty() { "" } else { &idmap };
+        let mut commands = if self.source.is_dir() {
+            vec![format!("mount --mkdir {bind}{idmap} {source} {on}")]
+        } else {
+            let touch = format!("mkdir -p \"$(dirname {on})\" && touch -a {on}");
+            vec![touch, format!("mount {bind}{idmap} {source} {on}")]
+        };
+        let flags = words(self.flags);
+        match (flags.is_empty(), self.recursive) {
+            (true, _) => {}
+            (false, true) => commands.push(remount_all(on, &flags)),
+            (false, false) => commands.push(format!("mount -o remount,bind,{flags} {on}")),
+        }
+        commands.push(format!("mount --make-{} {on}", self.travel.word()));
+        commands.join(" && ")
     }
 }
 
@@ -258,7 +263,10 @@ mod tests {
         let bind: Bind = "/a b:/b:ro,idmap=0:300000:10,slave".parse().unwrap();
         assert_eq!(
             bind.shell("r/b"),
-            "mount --rbind '/a b' r/b -o ro=recursive,X-mount.idmap=b:0:300000:10,slave"
+            "mkdir -p \"$(dirname r/b)\" && touch -a r/b && \
+             mount --rbind -o X-mount.idmap=b:0:300000:10 '/a b' r/b && \
+             findmnt -nlRo TARGET r/b | xargs -d '\\n' -n 1 mount -o remount,bind,ro && \
+             mount --make-slave r/b"
         );
     }
 

@@ -1,7 +1,7 @@
 //! New instances of file systems, made and configured before they are attached. `fsopen(2)`.
 
 use crate::root::{Links, Root};
-use pk::{Error, Result, Steps};
+use pk::{Error, Result, Steps, quote};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen,
@@ -82,12 +82,21 @@ impl Filesystem {
         format!("move_mount(fsmount({kind:?}{options}, {flags}), \"{root}{path}\")")
     }
 
-    /// The command that does the same.
+    /// The command that does the same. An option `ro` would make the file system read-only, and
+    /// not this mount of it alone.
     pub fn shell(&self, root: &str, path: &str) -> String {
-        let Self { kind, options, .. } = self;
-        let flags = words(self.flags);
-        let separator = if options.is_empty() || flags.is_empty() { "" } else { "," };
-        format!("mount -t {kind} -o {flags}{separator}{options} {kind} {root}{path}")
+        let Self { kind, options, flags } = self;
+        let read_only = MountAttrFlags::MOUNT_ATTR_RDONLY;
+        let words = [words(*flags - read_only), options.clone()];
+        let words: Vec<String> = words.into_iter().filter(|words| !words.is_empty()).collect();
+        let on = format!("{root}{}", quote(path));
+        let mount = format!("mount --mkdir -t {kind} -o {} {kind} {on}", quote(words.join(",")));
+        let then = if flags.contains(read_only) {
+            format!(" && mount -o remount,bind,ro {on}")
+        } else {
+            String::new()
+        };
+        mount + &then
     }
 }
 
@@ -148,7 +157,10 @@ mod tests {
     #[test]
     fn a_file_system_is_described_as_it_is_made() {
         let tmpfs = Filesystem::tmpfs("mode=755");
-        assert_eq!(tmpfs.shell("r", "/run"), "mount -t tmpfs -o nosuid,nodev,mode=755 tmpfs r/run");
+        assert_eq!(
+            tmpfs.shell("r", "/run"),
+            "mount --mkdir -t tmpfs -o nosuid,nodev,mode=755 tmpfs r/run"
+        );
         assert_eq!(
             tmpfs.call("r", "/run"),
             "move_mount(fsmount(\"tmpfs\", \"mode=755\", MOUNT_ATTR_NOSUID|MOUNT_ATTR_NODEV), \"r/run\")"

@@ -125,15 +125,16 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps<Root>> {
 
     let shown = root.shown();
     let is_mount = root.is_mount()?;
+    let and_enter = root.and_enter()?;
     let mut steps = Steps::new(root);
     steps.check(|root| root.check_private());
     for bind in &options.bind {
         bind.add_check(&mut steps);
     }
     match overlay {
-        Some(overlay) => overlay.add_mount(&shown, &mut steps),
+        Some(overlay) => overlay.add_mount(&shown, and_enter, &mut steps),
         None if is_mount => {}
-        None => root::add_self_bind(&shown, &mut steps),
+        None => root::add_self_bind(&shown, and_enter, &mut steps),
     }
     let standard = options.standard;
     if standard {

@@ -4,6 +4,7 @@ use crate::dev::open_null;
 use crate::filesystem::{Filesystem, NOTHING_BUT_FILES};
 use crate::root::{Links, Root, clone_tree};
 use crate::source::is_directory;
+use crate::standard::remount_all;
 use crate::sys::mount_setattr;
 use pk::{Result, Steps, quote};
 use rustix::mount::MountAttrFlags;
@@ -30,10 +31,11 @@ const READ_ONLY: [&str; 5] =
 pub fn add_standard(root: &str, steps: &mut Steps<Root>) {
     add_masks(MASKED.map(str::to_owned).to_vec(), Links::Refused, root, steps);
     let paths = READ_ONLY.map(|path| format!("{root}{path}")).join(" ");
+    let remount = remount_all("$p", "ro");
     steps.add(
         "settings of the one kernel that all containers share",
         format!("mount_setattr(each that is there of: {paths}, AT_RECURSIVE, {{attr_set=MOUNT_ATTR_RDONLY}})"),
-        format!("for p in {paths}; do [ ! -e $p ] || {{ mount --bind $p $p; mount -o remount,bind,ro $p; }}; done"),
+        format!("for p in {paths}; do [ ! -e $p ] || {{ mount --rbind $p $p && {remount}; }}; done"),
         |root| {
             for path in READ_ONLY {
                 let Some(on) = root.find(path, Links::Refused)? else { continue };
@@ -57,8 +59,10 @@ pub fn add_masks(paths: Vec<String>, links: Links, root: &str, steps: &mut Steps
         "what a container has no business with is covered: files by null, directories by nothing",
         format!("move_mount(\"/dev/null\" or an empty tmpfs, each that is there of: {shown})"),
         format!(
-            "for p in {shown}; do if [ -d $p ]; then mount -t tmpfs -o ro,size=0 tmpfs $p; \
-             elif [ -e $p ]; then mount --bind /dev/null $p; fi; done"
+            "for p in {shown}; do if [ -d \"$p\" ]; then {}; elif [ -e \"$p\" ]; then {}; fi; done",
+            "mount -t tmpfs -o nosuid,nodev,noexec,size=0,nr_inodes=1,mode=755 tmpfs \"$p\" && \
+             mount -o remount,bind,ro \"$p\"",
+            "mount --bind /dev/null \"$p\""
         ),
         move |root| {
             let mut covers = Covers { null: None, nothing: None };

@@ -98,12 +98,12 @@ impl Directory {
 }
 
 impl Overlay {
-    pub fn add_mount(self, root: &str, steps: &mut Steps<Root>) {
+    pub fn add_mount(self, root: &str, and_enter: &str, steps: &mut Steps<Root>) {
         let options = self.options(|directory| escaped(&directory.path));
         steps.add(
             "layers read from top to bottom; what is changed is written to the upper directory",
             format!("move_mount(fsmount(\"overlay\", {options:?}), {root:?})"),
-            format!("mount -t overlay -o {} overlay {root}", quote(&options)),
+            format!("mount -t overlay -o {} overlay {root}{and_enter}", quote(&options)),
             move |root| match self.create()? {
                 Some(mount) => root.cover(mount),
                 None => self.mount_by_options(root),

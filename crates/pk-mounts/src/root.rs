@@ -54,6 +54,17 @@ impl Root {
         &self.path
     }
 
+    /// What a shell that stands in ROOT adds to a command that covers it.
+    pub fn and_enter(&self) -> Result<&'static str> {
+        Ok(if self.is_here()? { " && cd \"$PWD\"" } else { "" })
+    }
+
+    /// Whether ROOT is the working directory.
+    fn is_here(&self) -> Result<bool> {
+        let (root, here) = (fstat(&self.directory)?, stat(".")?);
+        Ok((root.st_dev, root.st_ino) == (here.st_dev, here.st_ino))
+    }
+
     /// Whether ROOT is where a mount begins, as `pivot_root(2)` wants it.
     pub fn is_mount(&self) -> Result<bool> {
         let call = || format!("statx({:?})", self.path);
@@ -193,9 +204,7 @@ impl Root {
     /// From here on ROOT is what has been mounted on it. A working directory in ROOT would still
     /// be below that mount, and `.` would name what it covers.
     fn enter(&mut self, mount: OwnedFd) -> Result<()> {
-        let before = fstat(&self.directory)?;
-        let here = stat(".")?;
-        if (before.st_dev, before.st_ino) == (here.st_dev, here.st_ino) {
+        if self.is_here()? {
             fchdir(&mount)?;
         }
         self.directory = mount;
@@ -204,11 +213,11 @@ impl Root {
 }
 
 /// Makes ROOT a mount: `pivot_root(2)` moves mounts, not directories.
-pub fn add_self_bind(shown: &str, steps: &mut Steps<Root>) {
+pub fn add_self_bind(shown: &str, and_enter: &str, steps: &mut Steps<Root>) {
     steps.add(
         "ROOT has to be a mount: pivot_root moves mounts, not directories",
         format!("move_mount(open_tree({shown:?}, OPEN_TREE_CLONE|AT_RECURSIVE), {shown:?})"),
-        format!("mount --rbind {shown} {shown}"),
+        format!("mount --rbind {shown} {shown}{and_enter}"),
         |root| {
             let tree = clone_tree(&root.directory, true).map_err(|error| {
                 let hint = pk::not_root(error.errno());

@@ -29,9 +29,9 @@ pub fn add_sys(root: &str, steps: &mut Steps<Root>) {
         "read-only: most of it is the hardware's, and the same for every container",
         format!("{}, or of open_tree(\"/sys\") where that is refused", sysfs.call(root, "/sys")),
         format!(
-            "{} || mount --rbind -o {}=recursive /sys {root}/sys",
+            "{{ {}; }} 2> /dev/null || {{ mount --mkdir --rbind /sys {root}/sys && {}; }}",
             sysfs.shell(root, "/sys"),
-            words(flags)
+            remount_all(&format!("{root}/sys"), &words(flags))
         ),
         move |root| {
             let mount = sysfs.create().or_else(|error| {
@@ -45,6 +45,12 @@ pub fn add_sys(root: &str, steps: &mut Steps<Root>) {
             root.mount(mount, "/sys", Links::Refused)
         },
     );
+}
+
+/// What sets flags on a mount and on all below it: `mount(8)` can do so in one go from util-linux
+/// 2.39 on.
+pub fn remount_all(on: &str, flags: &str) -> String {
+    format!("findmnt -nlRo TARGET {on} | xargs -d '\\n' -n 1 mount -o remount,bind,{flags}")
 }
 
 /// A copy of the sysfs that is seen from here, if it is one.

@@ -6,7 +6,7 @@
 //! nowhere to write to, whatever is asked of it, and no file of it can be opened for writing
 //! through `/proc/PID/exe` (CVE-2019-5736).
 
-use crate::filesystem::{Filesystem, names, words};
+use crate::filesystem::{Filesystem, names};
 use crate::root::{Links, Root, attach};
 use crate::source;
 use nix::errno::Errno;
@@ -64,7 +64,11 @@ impl Tools {
                 "move_mount(fsmount(\"overlay\", {options:?}, {}), \"{root}{ON}\")",
                 names(flags)
             ),
-            format!("mount -t overlay -o {},{} overlay {root}{ON}", words(flags), quote(&options)),
+            format!(
+                "mount --mkdir -t overlay -o nosuid,nodev,{} overlay {root}{ON} && \
+                 mount -o remount,bind,ro {root}{ON}",
+                quote(&options)
+            ),
             move |root| {
                 let on = root.directory(ON, Links::Refused).map_err(|error| {
                     let read_only = error.errno() == Some(Errno::EROFS);

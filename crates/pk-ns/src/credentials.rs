@@ -79,9 +79,9 @@ impl Credentials {
     }
 
     /// Root of the namespace, for a caller whose own id is not mapped: it would be nobody inside.
-    pub fn add_become_root<S: 'static>(steps: &mut Steps<S>) {
+    pub fn add_become_root<S: 'static>(shell: &str, steps: &mut Steps<S>) {
         let why = "the caller's own id is not mapped: it becomes the root of the namespace";
-        add_ids(Ids::new(0, 0, Some(Vec::new())), why, steps);
+        add_ids(Ids::new(0, 0, Some(Vec::new())), why, shell.to_owned(), steps);
     }
 
     /// The bounding set before the user, whose change gives up the right to change it.
@@ -92,19 +92,31 @@ impl Credentials {
             format!(
                 "prctl(PR_CAPBSET_DROP, each that is not in {bounding:#x}), capset(inheritable=0)"
             ),
-            "setpriv --bounding-set -all,+NAME,... --inh-caps -all PROG",
+            format!(
+                "exec setpriv --bounding-set=-all{} --inh-caps=-all --ambient-caps=-all sh",
+                switches(bounding)
+            ),
             move |_| confine(bounding),
         );
-        add_ids(Ids::new(uid, gid, groups), "the user and the groups of the process", steps);
+        let ids = Ids::new(uid, gid, groups);
+        let shell = format!("exec setpriv {} sh", ids.setpriv());
+        add_ids(ids, "the user and the groups of the process", shell, steps);
         if no_new_privs {
             steps.add(
                 "as the process, PROG gains nothing by executing setuid programs",
                 "prctl(PR_SET_NO_NEW_PRIVS, 1)",
-                "setpriv --no-new-privs PROG",
+                "exec setpriv --no-new-privs sh",
                 |_| set_no_new_privs(true),
             );
         }
     }
+}
+
+/// A set as setpriv takes it, after others.
+fn switches(set: u64) -> String {
+    let set = CapabilitySet::from_bits_retain(set);
+    let name = |(name, _): (&str, _)| format!(",+{}", name.to_ascii_lowercase());
+    set.iter_names().map(name).collect::<Vec<_>>().concat()
 }
 
 /// Takes all out of the bounding set that is not in `bounding`, and what would pass by it.
@@ -124,8 +136,7 @@ fn confine(bounding: u64) -> Result<()> {
     set_capabilities(None, sets).attempt("capset()")
 }
 
-fn add_ids<S: 'static>(ids: Ids, why: &'static str, steps: &mut Steps<S>) {
-    let shell = format!("setpriv {} PROG", ids.options());
+fn add_ids<S: 'static>(ids: Ids, why: &'static str, shell: String, steps: &mut Steps<S>) {
     steps.add(why, ids.call(), shell, move |_| {
         ids.set().map_err(|error: Error| {
             let hint = Ids::why_not(error.errno());

@@ -36,6 +36,8 @@ pub fn steps(
     let joining = Joining::with(&target, chosen, options)?;
     let joined = joining.namespaces;
     let maps = joined.has("user").then(|| target.maps()).transpose()?;
+    let becomes_root =
+        maps.as_ref().is_some_and(|maps| maps.should_become_root(geteuid().as_raw()));
     let credentials = options.credentials.then(|| target.credentials()).transpose()?;
     let credentials = match (credentials, &maps) {
         (Some(credentials), Some(maps)) => {
@@ -48,22 +50,24 @@ pub fn steps(
     let mut steps = Steps::new(None);
     add_protection(&mut steps);
     let prog = joining.find(operands, &mut steps)?;
+    let nsenter = format!("exec nsenter {} sh", joining.nsenter(pid, becomes_root));
     if !joined.is_empty() {
         steps.add(
             "namespaces of a running process are entered together, or none of them",
             format!("setns(pidfd_open({pid}), {joined})"),
-            format!("nsenter --target {pid} {} PROG", joined.options()),
+            &nsenter,
             move |_| setns(&target.pidfd, joined.flags()),
         );
     }
-    joining.add_directories(pid, &mut steps);
+    joining.add_directories(pid, nsenter, &mut steps);
     if joined.has("pid") || joined.has("time") {
-        steps.fork(WHY_FORK, "nsenter --target PID --pid PROG", false, |_| Ok(()));
+        steps.fork(WHY_FORK, "sh; exit", false, |_| Ok(()));
     }
     match credentials {
         Some(credentials) => credentials.add_steps(&mut steps),
-        None if maps.is_some_and(|maps| maps.should_become_root(geteuid().as_raw())) => {
-            Credentials::add_become_root(&mut steps);
+        None if becomes_root => {
+            let shell = ": # nsenter did it, before its exec took what it takes to do it";
+            Credentials::add_become_root(shell, &mut steps);
         }
         None => {}
     }
@@ -118,20 +122,42 @@ impl Joining {
         })
     }
 
-    fn add_directories(self, pid: i32, steps: &mut Steps<Option<Helper>>) {
+    /// As options of `nsenter(1)`, which has to be told all at once: the directories are found by
+    /// the `/proc` of outside.
+    fn nsenter(&self, pid: i32, becomes_root: bool) -> String {
+        let mut options = format!("--target {pid} --no-fork {}", self.namespaces.options());
+        if !becomes_root {
+            options += " --preserve-credentials";
+        }
+        if self.root.is_some() {
+            options += " --root";
+        }
+        match (&self.root, &self.directory) {
+            (_, Some(_)) => options += " --wd",
+            (Some(_), None) => options += " --wdns=/",
+            (None, None) => {}
+        }
+        options
+    }
+
+    fn add_directories(self, pid: i32, nsenter: String, steps: &mut Steps<Option<Helper>>) {
+        let is_done = !self.namespaces.is_empty();
+        let is_moved = is_done || self.root.is_some();
         if let Some(root) = self.root {
+            let done = ": # nsenter --root did it, while /proc was that of outside";
             steps.add(
                 "its root is not that of the mount namespace if it is in a chroot",
                 format!("fchdir(open(\"/proc/{pid}/root\")), chroot(\".\")"),
-                format!("nsenter --target {pid} --root PROG"),
+                if is_done { done.to_owned() } else { nsenter },
                 move |_| fchdir(root).and_then(|()| chroot(".")),
             );
         }
         if let Some(directory) = self.directory {
+            let done = ": # nsenter --wd did it, while /proc was that of outside".to_owned();
             steps.add(
                 "its working directory, found before its names meant something else",
                 format!("fchdir(open(\"/proc/{pid}/cwd\"))"),
-                format!("nsenter --target {pid} --wd PROG"),
+                if is_moved { done } else { format!("cd -P /proc/{pid}/cwd") },
                 move |_| fchdir(directory),
             );
         }
@@ -143,13 +169,13 @@ fn add_protection(steps: &mut Steps<Option<Helper>>) {
     steps.add(
         "in there /proc/PID/exe of this process leads to what it runs: to a copy, not to the host's file",
         "execveat(memfd_create(\"pk-ns\", MFD_ALLOW_SEALING), \"\", ..., AT_EMPTY_PATH)",
-        ": # util-linux has no command for it",
+        ": # no command does it",
         |_| pk::become_sealed_copy(),
     );
     steps.add(
         "until the exec nobody in there may trace this process or open what it has open",
         "prctl(PR_SET_DUMPABLE, 0)",
-        ": # util-linux has no command for it",
+        ": # no command does it",
         |_| prctl::set_dumpable(false),
     );
 }

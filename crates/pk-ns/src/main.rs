@@ -19,7 +19,6 @@ use argh::{ArgsInfo, FromArgs};
 use idmap::IdMaps;
 use namespaces::{Namespaces, Offsets, Propagation};
 use nix::mount::{MsFlags, mount};
-use nix::sched::unshare;
 use pk::{Error, IdRange, Prog, Result, Steps};
 use std::ffi::OsString;
 
@@ -135,12 +134,8 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<helpe
     let mut steps = Steps::new(None);
     maps.add_owning(&mut steps)?;
     maps.add_helper(&mut steps);
-    steps.add(
-        chosen.why(),
-        format!("unshare({chosen})"),
-        format!("unshare {} PROG", chosen.options()),
-        move |_| unshare(chosen.flags()).map_err(|errno| chosen.refused(errno)),
-    );
+    let (ours, childrens) = chosen.apart();
+    ours.add_unshare("", &mut steps);
     maps.add_writes(&mut steps);
     if chosen.has("mount") {
         let propagation = options.propagation.unwrap_or_default();
@@ -171,12 +166,14 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<helpe
             |_| link::up("lo"),
         );
     }
-    offsets.add_writes(&mut steps);
-    if chosen.has("pid") || chosen.has("time") {
+    childrens.add_unshare(&offsets.options(), &mut steps);
+    offsets.add_write(&mut steps);
+    if !childrens.is_empty() {
         // Only a PID namespace makes an init of the child.
         let init = chosen.has("pid");
-        steps.fork(namespaces::WHY_FORK, "unshare --fork PROG", init, |_| Ok(()));
+        steps.fork(namespaces::WHY_FORK, "sh; exit", init, |_| Ok(()));
     }
+    maps.add_end(&mut steps);
     steps.exec(prog);
     Ok(steps)
 }

@@ -3,7 +3,7 @@
 use crate::Options;
 use nix::errno::Errno;
 use nix::mount::MsFlags;
-use nix::sched::CloneFlags;
+use nix::sched::{CloneFlags, unshare};
 use pk::{Error, Steps};
 use std::fmt;
 use std::fs;
@@ -83,13 +83,45 @@ impl Namespaces {
         self.kinds().any(|kind| kind.name == name)
     }
 
+    /// Those that this process enters itself, and those that only its children do: a step may be
+    /// a command, and the first child would be the one that they were made for.
+    pub fn apart(self) -> (Self, Self) {
+        let childrens =
+            CloneFlags::CLONE_NEWPID | CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
+        (Self(self.0 - childrens), Self(self.0 & childrens))
+    }
+
+    /// Adds the step that creates them, if there are any; `more` is for `unshare(1)`.
+    pub fn add_unshare<S>(self, more: &str, steps: &mut Steps<S>) {
+        if self.is_empty() {
+            return;
+        }
+        let mut options = self.options();
+        // An exec takes the capabilities of who has no id yet.
+        if self.has("user") {
+            options += " --keep-caps";
+        }
+        // How mounts travel is a step of its own.
+        if self.has("mount") {
+            options += " --propagation unchanged";
+        }
+        steps.add(
+            self.why(),
+            format!("unshare({self})"),
+            format!("exec unshare {options}{more} sh"),
+            move |_| unshare(self.flags()).map_err(|errno| self.refused(errno)),
+        );
+    }
+
     /// As options of `unshare(1)` and `nsenter(1)`.
     pub fn options(self) -> String {
         self.kinds().map(|kind| format!("--{}", kind.name)).collect::<Vec<_>>().join(" ")
     }
 
     pub fn why(self) -> &'static str {
-        if self.has("user") {
+        if self.has("pid") || self.has("time") {
+            "these take in only children, so they come last: a child that ends is their end"
+        } else if self.has("user") {
             "copies of what the host has, owned by the new user namespace"
         } else {
             "copies of what the host has, to be changed without changing the host"
@@ -202,18 +234,30 @@ pub struct Offsets {
 }
 
 impl Offsets {
+    fn clocks(&self) -> impl Iterator<Item = (&'static str, i64)> {
+        let clocks = [("monotonic", self.monotonic), ("boottime", self.boottime)];
+        clocks.into_iter().filter_map(|(clock, seconds)| Some((clock, seconds?)))
+    }
+
+    /// As options of `unshare(1)`.
+    pub fn options(&self) -> String {
+        let options = self.clocks().map(|(clock, seconds)| format!(" --{clock} {seconds}"));
+        options.collect::<Vec<_>>().concat()
+    }
+
     /// They can be written only while the namespace has no process yet, so before the fork.
-    pub fn add_writes<S>(&self, steps: &mut Steps<S>) {
-        for (clock, seconds) in [("monotonic", self.monotonic), ("boottime", self.boottime)] {
-            let Some(seconds) = seconds else { continue };
-            let line = format!("{clock} {seconds} 0");
-            steps.add(
-                "set while the namespace has no process yet; fixed ever after",
-                format!("write(\"/proc/self/timens_offsets\", {line:?})"),
-                format!("echo {line} > /proc/self/timens_offsets"),
-                move |_| fs::write("/proc/self/timens_offsets", line),
-            );
+    pub fn add_write<S>(&self, steps: &mut Steps<S>) {
+        let lines = self.clocks().map(|(clock, seconds)| format!("{clock} {seconds} 0"));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        if text.is_empty() {
+            return;
         }
+        steps.add(
+            "set while the namespace has no process yet; fixed ever after",
+            format!("write(\"/proc/self/timens_offsets\", {text:?})"),
+            ": # unshare wrote it: from Linux 6.2 on its exec enters the namespace",
+            move |_| fs::write("/proc/self/timens_offsets", text),
+        );
     }
 }
 

@@ -105,18 +105,46 @@ impl Capabilities {
         self.choice.map_or(self.bounding, |choice| self.bounding & choice.wanted)
     }
 
+    /// Options of `setpriv(1)` for a step in between, after which there is one that needs
+    /// `needed`: this process keeps all capabilities until the last step, but what a shell executes
+    /// has only ambient ones.
+    pub fn kept(&self, needed: CapabilitySet) -> String {
+        setpriv(self.ambient.unwrap_or(CapabilitySet::empty()) | needed)
+    }
+
+    /// The same for the last step that needs any. As nothing executed has what is not in the
+    /// bounding set, this is where a shell can drop from it.
+    pub fn bounded(&self) -> String {
+        let kept = self.kept(CapabilitySet::empty());
+        self.bounding_option().map_or(kept.clone(), |bounding| format!("{bounding} {kept}"))
+    }
+
+    /// Options of `capsh(1)` for the same.
+    pub fn dropped(&self) -> String {
+        let names = list(self.bounding - self.bounding(), ",").to_ascii_lowercase();
+        self.bounding_option().map_or(String::new(), |_| format!("--drop={names} "))
+    }
+
+    fn bounding_option(&self) -> Option<String> {
+        let kept = self.bounding();
+        (kept != self.bounding).then(|| format!("--bounding-set=-all{}", switches(kept)))
+    }
+
     /// The bounding set first: dropping from it needs `CAP_SETPCAP`, which a change of user and the
     /// other sets may take away.
-    pub fn add_bounding_step(&self, steps: &mut Steps) {
+    pub fn add_bounding_step(&self, is_needed_later: bool, steps: &mut Steps) {
         let Some(choice) = self.choice else { return };
-        let (kept, dropped) = (self.bounding & choice.wanted, self.bounding - choice.wanted);
-        if dropped.is_empty() {
-            return;
-        }
+        let dropped = self.bounding - choice.wanted;
+        let Some(option) = self.bounding_option() else { return };
+        let shell = if is_needed_later {
+            ": # the next setpriv does it, because it needs what this takes".to_owned()
+        } else {
+            format!("exec setpriv {option} sh")
+        };
         steps.add(
             "no program gives back what is not in the bounding set, setuid or not",
             format!("prctl(PR_CAPBSET_DROP, {})", list(dropped, "|")),
-            format!("setpriv --bounding-set -all{} PROG", switches(kept)),
+            shell,
             move |()| {
                 let mut each = dropped.iter();
                 each.try_for_each(thread::remove_capability_from_bounding_set)
@@ -148,8 +176,7 @@ impl Capabilities {
             list(ambient, "|"),
             ambient_calls.join(", ")
         );
-        let switches = switches(ambient);
-        let shell = format!("setpriv --inh-caps -all{switches} --ambient-caps -all{switches} PROG");
+        let shell = format!("exec setpriv {} sh", setpriv(ambient));
         steps.add(
             "what is left to this process and, through ambient, to who is not root",
             call,
@@ -204,6 +231,12 @@ fn bounding() -> CapabilitySet {
 fn list(set: CapabilitySet, separator: &str) -> String {
     let names: Vec<String> = set.iter_names().map(|(name, _)| format!("CAP_{name}")).collect();
     if names.is_empty() { "0".to_owned() } else { names.join(separator) }
+}
+
+/// Options of `setpriv(1)`, with which a program has `set` even if it is not root.
+fn setpriv(set: CapabilitySet) -> String {
+    let switches = switches(set);
+    format!("--inh-caps=-all{switches} --ambient-caps=-all{switches}")
 }
 
 /// As setpriv takes them, after others.

@@ -23,7 +23,7 @@ use argh::{ArgsInfo, FromArgs};
 use capabilities::{Capabilities, Choice, Names};
 use pk::{Error, Prog, Result, Steps};
 use rlimit::Limit;
-use rustix::thread::{no_new_privs, set_no_new_privs};
+use rustix::thread::{CapabilitySet, no_new_privs, set_no_new_privs};
 use seccomp::Source;
 use securebits::Securebits;
 use std::ffi::OsString;
@@ -108,7 +108,7 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps> {
         steps.add(
             "from here on an exec gives nothing that was not there before",
             "prctl(PR_SET_NO_NEW_PRIVS, 1)",
-            "setpriv --no-new-privs PROG",
+            "exec setpriv --no-new-privs sh",
             |()| set_no_new_privs(true),
         );
     }
@@ -120,13 +120,18 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps> {
             &mut steps,
         );
     }
-    capabilities.add_bounding_step(&mut steps);
+    let is_needed_later = identity.is_some() || options.securebits.is_some();
+    capabilities.add_bounding_step(is_needed_later, &mut steps);
     if let Some(identity) = identity {
         let needs = capabilities.change() || options.securebits.is_some();
-        identity.add_step(needs, &mut steps);
+        let shell = match options.securebits {
+            Some(_) => capabilities.kept(CapabilitySet::SETPCAP),
+            None => capabilities.bounded(),
+        };
+        identity.add_step(needs, &shell, &mut steps);
     }
     if let Some(securebits) = options.securebits {
-        securebits.add_step(&mut steps);
+        securebits.add_step(&capabilities, &mut steps);
     }
     capabilities.add_step(&mut steps);
     if let Some(filter) = late {

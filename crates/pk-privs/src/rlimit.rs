@@ -79,7 +79,7 @@ impl Limit {
         steps.add(
             "of a resource that this process and its children may use",
             format!("setrlimit(RLIMIT_{constant}, {{rlim_cur = {soft:#}, rlim_max = {hard:#}}})"),
-            format!("prlimit --{}={soft}:{hard} PROG", self.name),
+            format!("prlimit --pid $$ --{}={soft}:{hard}", self.name),
             move |()| {
                 let limit = Rlimit { current: self.soft, maximum: self.hard };
                 setrlimit(self.resource, limit)

@@ -7,7 +7,7 @@ use crate::profile::{Circumstances, Profile};
 use crate::sys;
 use libc::sock_filter;
 use nix::errno::Errno;
-use pk::{Attempt, Error, Result, Steps, quote};
+use pk::{Attempt, Error, Result, Steps};
 use rustix::thread::CapabilitySet;
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -89,7 +89,7 @@ impl Filter {
         steps.add(
             why,
             format!("seccomp(SECCOMP_SET_MODE_FILTER, {flags:#x}, {{len = {length}, filter = {name:?}}})"),
-            format!("setpriv --seccomp-filter {} PROG   # takes it compiled, from util-linux 2.41 on", quote(name)),
+            ": # no command compiles such a profile; setpriv --seccomp-filter takes a compiled one, from util-linux 2.41 on",
             move |()| {
                 sys::load_filter(&instructions, flags).map_err(|errno| {
                     let refused = errno == Errno::EACCES && !is_effective(CapabilitySet::SYS_ADMIN);

@@ -1,9 +1,10 @@
 //! Whether being root means having capabilities. `capabilities(7)`, "The securebits flags".
 
-use crate::capabilities::no_setpcap;
+use crate::capabilities::{Capabilities, no_setpcap};
 use pk::{Error, Steps};
 use rustix::thread::{
-    CapabilitiesSecureBits as Bits, capabilities_secure_bits, set_capabilities_secure_bits,
+    CapabilitiesSecureBits as Bits, CapabilitySet, capabilities_secure_bits,
+    set_capabilities_secure_bits,
 };
 use std::str::FromStr;
 
@@ -43,7 +44,7 @@ impl FromStr for Securebits {
 }
 
 impl Securebits {
-    pub fn add_step(self, steps: &mut Steps) {
+    pub fn add_step(self, capabilities: &Capabilities, steps: &mut Steps) {
         let set = NAMES.iter().filter(|(_, bit)| self.0.contains(*bit));
         let names: Vec<&str> = set.map(|(name, _)| *name).collect();
         let constant = |name: &&str| format!("SECBIT_{}", name.to_ascii_uppercase());
@@ -51,12 +52,27 @@ impl Securebits {
         steps.add(
             "while CAP_SETPCAP is there: what being root will mean to PROG",
             format!("prctl(PR_SET_SECUREBITS, prctl(PR_GET_SECUREBITS)|{})", constants.join("|")),
-            format!("setpriv --securebits +{} PROG", names.join(",+")),
+            self.shell(&names, capabilities),
             move |()| {
                 let set = || set_capabilities_secure_bits(capabilities_secure_bits()? | self.0);
                 set().map_err(|errno| Error::from(errno).hint(no_setpcap()))
             },
         );
+    }
+
+    /// A shell goes on with what it has to have after this. setpriv knows no bits that are younger
+    /// than Linux 4.3.
+    fn shell(self, names: &[&str], capabilities: &Capabilities) -> String {
+        if !self.0.intersects(Bits::NO_CAP_AMBIENT_RAISE | Bits::NO_CAP_AMBIENT_RAISE_LOCKED) {
+            let setpriv = capabilities.bounded();
+            return format!("exec setpriv --securebits +{} {setpriv} sh", names.join(",+"));
+        }
+        let bits = capabilities_secure_bits().unwrap_or(Bits::empty()) | self.0;
+        let (drop, setpriv) = (capabilities.dropped(), capabilities.kept(CapabilitySet::empty()));
+        format!(
+            "exec capsh {drop}--secbits={:#x} --shell=/bin/sh -- -c 'exec setpriv {setpriv} sh'",
+            bits.bits()
+        )
     }
 }
 

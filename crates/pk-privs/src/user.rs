@@ -70,18 +70,17 @@ impl User {
 impl Identity {
     /// Becomes the user. With `keeps_capabilities` the steps that follow still have what the
     /// process had, although it may no longer be root; PROG has only what they leave.
-    pub fn add_step(self, keeps_capabilities: bool, steps: &mut Steps) {
+    /// `setpriv` are options by which a shell does so as far as it has to.
+    pub fn add_step(self, keeps_capabilities: bool, setpriv: &str, steps: &mut Steps) {
         let ids = Ids::of_user(self.uid, self.gid, self.groups);
-        let call = if keeps_capabilities {
-            format!(
-                "prctl(PR_SET_KEEPCAPS, 1), {}, prctl(PR_SET_KEEPCAPS, 0), \
-                 capset({{effective = permitted, ...}})",
-                ids.call()
-            )
-        } else {
-            ids.call()
-        };
-        let shell = format!("setpriv {} PROG", ids.options());
+        let (mut call, mut shell) = (ids.call(), format!("exec setpriv {} sh", ids.setpriv()));
+        if keeps_capabilities {
+            call = format!(
+                "prctl(PR_SET_KEEPCAPS, 1), {call}, prctl(PR_SET_KEEPCAPS, 0), \
+                 capset({{effective = permitted, ...}})"
+            );
+            shell = format!("exec setpriv {} {setpriv} sh", ids.setpriv());
+        }
         steps.add("groups first: who is not root cannot change them", call, shell, move |()| {
             become_user(&ids, keeps_capabilities).map_err(|error| {
                 let errno = error.errno();

@@ -34,7 +34,8 @@ pub enum Marks {
 }
 
 impl Marks {
-    fn opaque(self) -> &'static str {
+    /// The extended attribute of a directory that hides those below it.
+    pub fn opaque(self) -> &'static str {
         match self {
             Self::Trusted => "trusted.overlay.opaque",
             Self::User => "user.overlay.opaque",

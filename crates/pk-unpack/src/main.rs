@@ -145,10 +145,10 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpac
     match (content, destination) {
         (Content::Image(archive, image), Destination::Directory(target)) => {
             unpacking::add_begin(&mut steps, &target, limits);
-            unpacking::add_layers(&mut steps, &archive, image.layers, &target);
+            unpacking::add_layers(&mut steps, &archive, image.layers);
             let source = archive.command(&image.config_path);
             unpacking::add_config(&mut steps, options.config, image.config, &source);
-            unpacking::add_end(&mut steps, target, Some(image.digest));
+            unpacking::add_end(&mut steps, target, Ok(image.digest));
         }
         (Content::Image(archive, image), Destination::Store(store)) => {
             let storing = Storing::new(store, &image.layers, archive.name(), limits)?;
@@ -159,8 +159,9 @@ fn steps(options: Options, operands: Vec<OsString>) -> Result<Steps<Option<Unpac
         }
         (Content::Rootfs(stream), Destination::Directory(target)) if !asked => {
             unpacking::add_begin(&mut steps, &target, limits);
-            unpacking::add_rootfs(&mut steps, stream, &target);
-            unpacking::add_end(&mut steps, target, None);
+            let command = stream.command.clone();
+            unpacking::add_rootfs(&mut steps, stream);
+            unpacking::add_end(&mut steps, target, Err(command));
         }
         (Content::Rootfs(stream), _) => {
             let reason = "is a plain root filesystem: it has no config, tag, platform or layers";

@@ -104,7 +104,7 @@ impl Target {
         Ok(())
     }
 
-    fn prefix(&self) -> OsString {
+    pub fn prefix(&self) -> OsString {
         let mut prefix = OsString::from(".");
         prefix.push(&self.name);
         prefix.push(".pk-");

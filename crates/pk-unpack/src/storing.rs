@@ -11,6 +11,7 @@ use crate::store::Store;
 use crate::stream::Layers;
 use crate::tree::Tree;
 use crate::unpacking::{self, Unpacking};
+use crate::whiteout::shell_marking;
 use pk::{Attempt, Error, Result, Steps, quote};
 use rustix::fs::syncfs;
 use std::cell::{Cell, RefCell};
@@ -60,7 +61,7 @@ impl Storing {
         steps.add(
             "the progress that was shown on a terminal",
             "write(2)",
-            "# nothing does the same",
+            ": # no command shows it",
             move |_| {
                 bar.finish_and_clear();
                 Ok::<_, Error>(())
@@ -84,7 +85,10 @@ impl Storing {
         steps.add(
             "runs that were killed left these; one that lives holds the lock of its own",
             "flock(LOCK_EX|LOCK_NB), unlinkat()",
-            format!("for d in {}/.??*; do flock -n \"$d\" rm -rf \"$d\"; done", quote(&store.path)),
+            format!(
+                "for d in {}/.??*; do [ ! -d \"$d\" ] || flock -n \"$d\" rm -rf \"$d\"; done",
+                quote(&store.path)
+            ),
             move |_| store.remove_leftovers(),
         );
     }
@@ -106,7 +110,7 @@ impl Storing {
         steps.add(
             "another run that makes this layer is waited for; what a killed one left is removed",
             format!("mkdir({partial:?}, 0700), flock(LOCK_EX)"),
-            format!("mkdir -m 700 {}", quote(&partial)),
+            format!("mkdir -m 755 {}", quote(&partial)),
             move |making| {
                 *making = match store.begin(&owned, &place)? {
                     None => None,
@@ -127,7 +131,7 @@ impl Storing {
         steps.add(
             "what .wh. files name becomes a device 0:0, which hides it in the layers below",
             format!("{shown}: openat2(RESOLVE_IN_ROOT), openat(O_CREAT|O_EXCL), mknodat(0:0), …"),
-            format!("{tar} | tar --xattrs-include='*' --numeric-owner -xpC {}", quote(&partial)),
+            shell_marking(&tar, &quote(&partial), self.store.marks.opaque()),
             move |making| {
                 let reading = reading.borrow_mut().next()?;
                 if let Some(Unpacking { tree, .. }) = making {
@@ -167,7 +171,7 @@ impl Storing {
         steps.add(
             "what the caller has no right to keep, or the filesystem no means, is told in one line",
             "write(2)",
-            "# tar tells each one",
+            ": # tar tells each one",
             move |_| unpacking::tell(&self.lost.get()),
         );
     }

@@ -9,6 +9,7 @@ use crate::partial::{Partial, Place, Target};
 use crate::rootfs;
 use crate::stream::Layers;
 use crate::tree::Tree;
+use crate::whiteout::{TAR, shell_applying};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use pk::{Error, Steps, quote};
 use std::cell::RefCell;
@@ -18,8 +19,8 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-/// The command that applies a tar, as far as GNU tar can.
-const TAR: &str = "tar --xattrs-include='*' --numeric-owner";
+/// The partial directory in shell, which ends there if it has no name: whiteouts delete.
+const PARTIAL: &str = "\"${d:?}\"";
 
 /// A tree in its partial directory, as long as the steps run.
 pub struct Unpacking {
@@ -31,18 +32,20 @@ pub struct Unpacking {
 
 /// Before the layers: a place for the tree.
 pub fn add_begin(steps: &mut Steps<Option<Unpacking>>, target: &Target, limits: Limits) {
-    let (pattern, shown) = (target.pattern(), quote_pattern(target));
+    let (pattern, prefix) = (target.pattern(), quote(target.parent.join(target.prefix())));
     let (leftovers, target) = (target.clone(), target.clone());
     steps.add(
         "runs that were killed left these; one that lives holds the lock of its own",
         format!("flock({pattern:?}, LOCK_EX|LOCK_NB), unlinkat()"),
-        format!("for d in {shown}; do flock -n \"$d\" rm -rf \"$d\"; done"),
+        format!(
+            "for d in {prefix}??????; do [ ! -d \"$d\" ] || flock -n \"$d\" rm -rf \"$d\"; done"
+        ),
         move |_| leftovers.remove_leftovers(),
     );
     steps.add(
         "all is made beside DIR and renamed at the end, so that DIR is whole or absent",
         format!("mkdir({pattern:?}, 0700), flock(LOCK_EX)"),
-        format!("mktemp -d {}", shown.replace('?', "X")),
+        format!("d=$(mktemp -d {prefix}XXXXXX) && chmod 755 {PARTIAL}"),
         move |state| {
             let place = Place::default();
             interrupt::watch(&place)?;
@@ -55,11 +58,11 @@ pub fn add_begin(steps: &mut Steps<Option<Unpacking>>, target: &Target, limits: 
 }
 
 /// A plain root filesystem instead of layers.
-pub fn add_rootfs(steps: &mut Steps<Option<Unpacking>>, stream: Stream, target: &Target) {
+pub fn add_rootfs(steps: &mut Steps<Option<Unpacking>>, stream: Stream) {
     steps.add(
         "one tar that begins as a root filesystem does, in one pass",
         format!("{}: openat2(RESOLVE_IN_ROOT), openat(O_CREAT|O_EXCL), write(), …", stream.name),
-        format!("{} | {TAR} -xpC {}", stream.command, quote_pattern(target)),
+        format!("{} | {TAR} -xpC {PARTIAL}", stream.command),
         move |state| {
             let Unpacking { tree, partial, digest } = begun(state);
             *digest = Some(rootfs::apply(tree, partial, stream)?);
@@ -70,12 +73,7 @@ pub fn add_rootfs(steps: &mut Steps<Option<Unpacking>>, stream: Stream, target: 
 }
 
 /// The layers of an image.
-pub fn add_layers(
-    steps: &mut Steps<Option<Unpacking>>,
-    archive: &Archive,
-    layers: Vec<Layer>,
-    target: &Target,
-) {
+pub fn add_layers(steps: &mut Steps<Option<Unpacking>>, archive: &Archive, layers: Vec<Layer>) {
     let bar = progress_bar(layers.iter().map(|layer| layer.blob.size()).sum());
     let reading = Rc::new(RefCell::new(Layers::new(layers.iter().cloned(), bar.clone())));
     for layer in layers {
@@ -86,7 +84,7 @@ pub fn add_layers(
             format!(
                 "{name}: openat2(RESOLVE_IN_ROOT), openat(O_CREAT|O_EXCL), write(), fchown(), …"
             ),
-            format!("{tar} | {TAR} -xpC {}", quote_pattern(target)),
+            shell_applying(&tar, PARTIAL),
             move |state| {
                 let tree = &mut begun(state).tree;
                 reading.borrow_mut().next()?.apply(|tar| tree.apply(&name, tar))?;
@@ -101,7 +99,7 @@ fn add_directories(steps: &mut Steps<Option<Unpacking>>, bar: ProgressBar) {
     steps.add(
         "directories last: they had to stay writable, and files made in them set their times",
         "fchown(), fchmod(), fsetxattr(), futimens() of each directory",
-        "# tar does this at its end too",
+        ": # tar does this at its end too",
         move |state| {
             bar.finish_and_clear();
             begun(state).tree.finish()
@@ -110,28 +108,38 @@ fn add_directories(steps: &mut Steps<Option<Unpacking>>, bar: ProgressBar) {
 }
 
 /// After the layers: the tree becomes DIR, and what there is to say is said.
-pub fn add_end(steps: &mut Steps<Option<Unpacking>>, target: Target, digest: Option<String>) {
+///
+/// The digest is that of the image, or of the tar that a command prints.
+pub fn add_end(
+    steps: &mut Steps<Option<Unpacking>>,
+    target: Target,
+    digest: Result<String, String>,
+) {
     let (from, to) = (target.pattern(), target.path());
     steps.add(
         "all is there, and all digests are as the image states them",
         format!("rename({from:?}, {to:?})"),
-        format!("mv -T {} {}", quote_pattern(&target), quote(&to)),
+        format!("mv -T {PARTIAL} {}", quote(&to)),
         move |state| begun(state).partial.rename(&target.path()),
     );
     let shown = digest.clone().unwrap_or("sha256:…".to_owned());
+    let shell = match &digest {
+        Ok(digest) => format!("echo {digest}"),
+        Err(command) => format!("echo \"sha256:$({command} | sha256sum | cut -d ' ' -f 1)\""),
+    };
     steps.add(
         "the digest of the manifest, or of the config where there is none, or of a lone tar",
         format!("write(1, \"{shown}\\n\")"),
-        format!("echo {shown}"),
+        shell,
         move |state| {
-            let digest = digest.or(begun(state).digest.take()).unwrap_or_default();
+            let digest = digest.ok().or(begun(state).digest.take()).unwrap_or_default();
             print(format!("{digest}\n").as_bytes())
         },
     );
     steps.add(
         "what the caller has no right to keep, or the filesystem no means, is told in one line",
         "write(2)",
-        "# tar tells each one",
+        ": # tar tells each one",
         |state| tell(begun(state).tree.lost()),
     );
 }
@@ -150,16 +158,6 @@ pub fn tell(lost: &Lost) -> io::Result<()> {
 
 fn begun(state: &mut Option<Unpacking>) -> &mut Unpacking {
     state.as_mut().expect("the steps that need it come after the one that makes it")
-}
-
-/// The partial directory as a shell finds it.
-fn quote_pattern(target: &Target) -> String {
-    let pattern = quote(target.pattern());
-    // Quoted, the question marks would be nothing but themselves.
-    match pattern.strip_suffix("??????'") {
-        Some(name) => format!("{name}'??????"),
-        None => pattern,
-    }
 }
 
 /// Counts bytes of the layers as they lie in the archive. It is seen on a terminal only.

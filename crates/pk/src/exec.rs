@@ -36,6 +36,8 @@ enum Candidate {
     Cannot(Errno),
 }
 
+type Variable = (OsString, OsString);
+
 /// A program that was found, with the arguments and the environment it will get.
 #[derive(Debug)]
 pub struct Prog {
@@ -136,7 +138,11 @@ impl Prog {
     /// What is said of the final step.
     pub(crate) fn words(&self) -> Words {
         let why = "nothing of the tool stays behind: the process becomes the program";
-        let quoted: Vec<String> = self.arguments.iter().map(quote).collect();
+        let env = self.environment.as_deref().map_or(Vec::new(), |environment| {
+            let own: Vec<_> = std::env::vars_os().collect();
+            env_command(&own, environment)
+        });
+        let quoted: Vec<String> = env.iter().chain(&self.arguments).map(quote).collect();
         let arguments: Vec<String> =
             self.arguments.iter().map(|word| format!("{word:?}")).collect();
         let (path, arguments) = (&self.path, arguments.join(", "));
@@ -206,6 +212,27 @@ impl Prog {
         Self { path, arguments, environment: None, copy: None, missing: None }
             .exec(tool, 0, mode, None)
     }
+}
+
+/// The command that gives a program another environment: the shorter of `env -i` and of what
+/// differs. Variables of ours are nobody else's.
+fn env_command(own: &[Variable], other: &[Variable]) -> Vec<OsString> {
+    let lasts = |variable: &&Variable| !variable.0.as_bytes().starts_with(b"PK_");
+    let assignment = |(name, value): &Variable| {
+        let mut word = name.clone();
+        word.push("=");
+        word.push(value);
+        word
+    };
+    let is_gone = |one: &&Variable| other.iter().all(|another| another.0 != one.0);
+    let gone = own.iter().filter(lasts).filter(is_gone);
+    let gone = gone.flat_map(|(name, _)| [OsString::from("-u"), name.clone()]);
+    let new = other.iter().filter(lasts).filter(|one| !own.contains(one)).map(assignment);
+    let changes: Vec<OsString> = gone.chain(new).collect();
+    let all = other.iter().filter(lasts).map(assignment);
+    let all: Vec<OsString> = std::iter::once("-i".into()).chain(all).collect();
+    let shorter = if changes.len() <= all.len() { changes } else { all };
+    if shorter.is_empty() { shorter } else { [vec!["env".into()], shorter].concat() }
 }
 
 fn is_link(path: &Path) -> bool {
@@ -295,6 +322,25 @@ mod tests {
             "/bin" | "/sbin/sh" => Candidate::Cannot(Errno::EISDIR),
             "/bin/text" => Candidate::Cannot(Errno::EACCES),
             _ => Candidate::Missing,
+        }
+    }
+
+    #[test]
+    fn another_environment_is_given_by_env() {
+        let variables = |text: &str| -> Vec<Variable> {
+            let pair = |word: &str| word.split_once('=').map(|(a, b)| (a.into(), b.into()));
+            text.split_whitespace().filter_map(pair).collect()
+        };
+        let table = [
+            ("A=1 PK_X=1", "A=1", ""),
+            ("A=1 B=2 C=3", "A=2 B=2 C=3", "env A=2"),
+            ("A=1 B=2 C=3", "A=1 B=2", "env -u C"),
+            ("A=1 B=2 C=3", "D=1", "env -i D=1"),
+            ("A=1", "", "env -i"),
+        ];
+        for (own, other, expected) in table {
+            let words = env_command(&variables(own), &variables(other));
+            assert_eq!(words.join(OsStr::new(" ")), expected, "{own}: {other}");
         }
     }
 

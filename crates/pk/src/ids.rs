@@ -47,11 +47,11 @@ impl Ids {
 
     /// As options of `setpriv(1)`.
     #[must_use]
-    pub fn options(&self) -> String {
+    pub fn setpriv(&self) -> String {
         let Self { uid, gid, groups } = self;
         let list = groups.iter().flatten().map(u32::to_string).collect::<Vec<_>>();
         let setgroups = match list.len() {
-            _ if groups.is_none() => String::new(),
+            _ if groups.is_none() => "--keep-groups ".to_owned(),
             0 => "--clear-groups ".to_owned(),
             _ => format!("--groups {} ", list.join(",")),
         };
@@ -97,14 +97,14 @@ mod tests {
     #[test]
     fn ids_are_written_as_strace_and_setpriv_write_them() {
         let table = [
-            (None, "", ""),
+            (None, "", "--keep-groups "),
             (Some(vec![]), "setgroups(0, NULL), ", "--clear-groups "),
             (Some(vec![5, 44]), "setgroups(2, [5, 44]), ", "--groups 5,44 "),
         ];
         for (groups, call, options) in table {
             let ids = Ids::new(1, 2, groups);
             let all = format!("{call}setresgid(2, 2, 2), setresuid(1, 1, 1)");
-            assert_eq!((ids.call(), ids.options()), (all, format!("{options}--regid 2 --reuid 1")));
+            assert_eq!((ids.call(), ids.setpriv()), (all, format!("{options}--regid 2 --reuid 1")));
         }
     }
 }

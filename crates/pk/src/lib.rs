@@ -3,6 +3,15 @@
 //! A tool is one function from its options and operands to a list of [`Steps`]: it settles policy
 //! and registers what can be checked, and has no side effects. [`run`] then explains the list,
 //! or traces it, or just carries it out, so that what `--explain` prints is what runs.
+//!
+//! The command that a step names as its equivalent is one for a shell that has run those of the
+//! steps before it, in `sh`, line by line. So it is one line and reads no standard input, and
+//! - where it is a program that executes another one, that is a new shell in place of this one,
+//!   `exec unshare --uts sh`;
+//! - a fork is `sh; exit`: the child goes on with the lines, the parent waits;
+//! - what no command does is `: # the reason`.
+//!
+//! `scripts/tests/equivalents` pastes them, and compares where they lead.
 
 mod accounts;
 mod args;
