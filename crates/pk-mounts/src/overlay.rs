@@ -118,7 +118,10 @@ impl Overlay {
         fsconfig_set_string(&context, "source", "overlay")?;
         for (index, directory) in self.lower.iter().enumerate() {
             match fsconfig_set_fd(&context, "lowerdir+", &directory.descriptor) {
-                Err(rustix::io::Errno::INVAL) if index == 0 => return Ok(None),
+                // EOPNOTSUPP before Linux 6.5, when overlayfs had nothing but mount(2)'s options.
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) if index == 0 => {
+                    return Ok(None);
+                }
                 result => result.map_err(explained).attempt(format_args!(
                     "fsconfig(FSCONFIG_SET_FD, \"lowerdir+\", {:?})",
                     directory.path
