@@ -13,6 +13,7 @@ mod copy_up;
 mod digest;
 mod docker;
 mod entry;
+mod equivalent;
 mod held;
 mod image;
 mod inode;

@@ -1,6 +1,7 @@
 //! The steps with `--store`: each layer that is not there yet is made and renamed into place.
 
 use crate::archive::Archive;
+use crate::equivalent::shell_marking;
 use crate::image::Layer;
 use crate::inode::Lost;
 use crate::interrupt;
@@ -11,7 +12,6 @@ use crate::store::Store;
 use crate::stream::Layers;
 use crate::tree::Tree;
 use crate::unpacking::{self, Unpacking};
-use crate::whiteout::shell_marking;
 use pk::{Attempt, Error, Result, Steps, quote};
 use rustix::fs::syncfs;
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,7 @@
 //! The steps, and what they share.
 
 use crate::archive::{Archive, Stream};
+use crate::equivalent::{TAR, shell_applying};
 use crate::image::Layer;
 use crate::inode::Lost;
 use crate::interrupt;
@@ -9,7 +10,6 @@ use crate::partial::{Partial, Place, Target};
 use crate::rootfs;
 use crate::stream::Layers;
 use crate::tree::Tree;
-use crate::whiteout::{TAR, shell_applying};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use pk::{Error, Steps, quote};
 use std::cell::RefCell;
