@@ -1,24 +1,30 @@
 //! `/run/pk`: the static tools for those links of a chain that run inside ROOT.
 //!
-//! A bind would not do. Whoever has `CAP_SYS_ADMIN` where it was made, as root of a user namespace
-//! has, can remount it writable; and the tools belong to that very user if he built them, so that
-//! a program inside would change what he runs outside. An overlay without an upper directory has
-//! nowhere to write to, whatever is asked of it, and no file of it can be opened for writing
-//! through `/proc/PID/exe` (CVE-2019-5736).
+//! A read-only bind is what it takes: nothing can be written through it, not even through
+//! `/proc/PID/exe` (CVE-2019-5736). But who has `CAP_SYS_ADMIN` where it was made can remount it
+//! writable. Root of the machine may do anything anyway, until pk-privs takes the capability away.
+//! Root of a user namespace keeps it, and the tools may be those that this very user runs outside:
+//! there they are shown by an overlay without an upper directory, which has nowhere to write to
+//! whatever is asked of it.
 
-use crate::filesystem::{Filesystem, names};
-use crate::root::{Links, Root, attach};
+use crate::filesystem::{Filesystem, names, words};
+use crate::root::{Links, Root, attach, clone_tree};
 use crate::source;
+use crate::sys::mount_setattr;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{fstatat, stat};
-use pk::{Attempt, Error, Result, Steps, quote};
+use pk::{Attempt, Error, Result, Steps, in_initial_user_namespace, quote};
 use rustix::mount::MountAttrFlags;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 const ON: &str = "/run/pk";
+
+const FLAGS: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY
+    .union(MountAttrFlags::MOUNT_ATTR_NOSUID)
+    .union(MountAttrFlags::MOUNT_ATTR_NODEV);
 
 /// What a directory of the tools holds for the inside, besides this program.
 const INSIDE: [&str; 1] = ["pk-init"];
@@ -53,16 +59,41 @@ impl Tools {
 
     /// Adds the step that shows them on `/run/pk`.
     pub fn add_mount(self, root: &str, steps: &mut Steps<Root>) {
-        let flags = MountAttrFlags::MOUNT_ATTR_RDONLY
-            | MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV;
+        if in_initial_user_namespace() {
+            self.add_bind(root, steps);
+        } else {
+            self.add_overlay(root, steps);
+        }
+    }
+
+    fn add_bind(self, root: &str, steps: &mut Steps<Root>) {
+        let (path, on) = (&self.path, format!("{root}{ON}"));
+        let tree = format!("open_tree({path:?}, OPEN_TREE_CLONE)");
+        steps.add(
+            "the links that run inside; nothing is written through it",
+            format!("move_mount(mount_setattr({tree}, {{attr_set={}}}), {on:?})", names(FLAGS)),
+            format!(
+                "mount --mkdir --bind {} {on} && mount -o remount,bind,{} {on}",
+                quote(path),
+                words(FLAGS)
+            ),
+            move |root| {
+                let on = mount_point(root)?;
+                let tree = clone_tree(&self.directory, false)?;
+                mount_setattr(&tree, FLAGS, false)?;
+                attach(tree, on)
+            },
+        );
+    }
+
+    fn add_overlay(self, root: &str, steps: &mut Steps<Root>) {
         // An overlay wants two layers; the mount point is empty and at hand.
         let options = format!("lowerdir={}:{root}{ON}", self.path.display());
         steps.add(
             "the links that run inside; an overlay, because a read-only bind can be remounted",
             format!(
                 "move_mount(fsmount(\"overlay\", {options:?}, {}), \"{root}{ON}\")",
-                names(flags)
+                names(FLAGS)
             ),
             format!(
                 "mount --mkdir -t overlay -o nosuid,nodev,{} overlay {root}{ON} && \
@@ -70,15 +101,19 @@ impl Tools {
                 quote(&options)
             ),
             move |root| {
-                let on = root.directory(ON, Links::Refused).map_err(|error| {
-                    let read_only = error.errno() == Some(Errno::EROFS);
-                    let hint = "ROOT is read-only and has no /run/pk: --run makes room for it";
-                    error.hint(read_only.then(|| hint.to_owned()))
-                })?;
+                let on = mount_point(root)?;
                 let fd = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
                 let layers = format!("lowerdir={}:{}", fd(&self.directory), fd(&on));
-                attach(Filesystem::new("overlay", layers, flags).create()?, on)
+                attach(Filesystem::new("overlay", layers, FLAGS).create()?, on)
             },
         );
     }
+}
+
+fn mount_point(root: &mut Root) -> Result<OwnedFd> {
+    root.directory(ON, Links::Refused).map_err(|error| {
+        let read_only = error.errno() == Some(Errno::EROFS);
+        let hint = "ROOT is read-only and has no /run/pk: --run makes room for it";
+        error.hint(read_only.then(|| hint.to_owned()))
+    })
 }

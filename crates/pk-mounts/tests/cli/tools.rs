@@ -55,20 +55,26 @@ const OVERWRITE: &str = "
     touch $0/run/pk/new 2> /dev/null && echo its directory as well
     true";
 
+/// The same by root of the machine once pk-privs has taken `CAP_SYS_ADMIN` away.
+fn without_sys_admin(script: &str) -> String {
+    format!("exec setpriv --bounding-set -sys_admin --inh-caps -sys_admin sh -c '{script}' $0")
+}
+
 #[test]
 fn the_inside_cannot_change_the_tools() {
     for user in [false, true] {
         let Some(stage) = set_stage() else { return };
         let (bin, _) = (stage.directory().join("bin"), fs::create_dir(stage.root().join("run")));
         let before = fs::read(bin.join("pk-init")).unwrap();
-        let outcome = shell(&stage, user, "", &["--tools"], OVERWRITE);
+        let attack = if user { OVERWRITE.to_owned() } else { without_sys_admin(OVERWRITE) };
+        let outcome = shell(&stage, user, "", &["--tools"], &attack);
         assert_eq!(outcome, (0, String::new(), String::new()), "user namespace: {user}");
         assert!(fs::read(bin.join("pk-init")).unwrap() == before);
         assert_eq!(fs::read_dir(&bin).unwrap().count(), 2);
 
-        // The control: a bind, read-only even, is no obstacle.
-        let bind = ["--bind", "bin:/run/pk:ro"];
-        let outcome = shell(&stage, user, "", &bind, OVERWRITE);
+        // The controls: a bind that may be remounted, and one that is not read-only, are no obstacle.
+        let bind = if user { "bin:/run/pk:ro" } else { "bin:/run/pk" };
+        let outcome = shell(&stage, user, "", &["--bind", bind], &attack);
         let all = "through the process\nby its name\nits directory\nits directory as well\n";
         assert_eq!(outcome, (0, all.to_owned(), String::new()), "user namespace: {user}");
         assert!(fs::read(bin.join("other")).unwrap() != before);
