@@ -6,7 +6,7 @@
 //! a controller is in one hierarchy only.
 
 use pk::{Attempt, Result};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -160,19 +160,8 @@ fn has_option(options: &[u8], wanted: &[u8]) -> bool {
     options.split(|&byte| byte == b',').any(|option| option == wanted)
 }
 
-/// A path as the kernel writes it: blanks and backslashes are `\040` and the like.
 fn path(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = after
-            .get(..3)
-            .filter(|_| first == b'\\')
-            .and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(octal.unwrap_or(first));
-        rest = if octal.is_some() { &after[3..] } else { after };
-    }
-    std::ffi::OsString::from_vec(bytes).into()
+    OsString::from_vec(pk::unescaped(field)).into()
 }
 
 /// Whether another mount lies over this one: it covers its mount point and hangs on a mount that

@@ -1,5 +1,7 @@
 //! `/proc/PID/mountinfo`. `proc_pid_mountinfo(5)`.
 
+use pk::unescaped;
+
 /// One mount, in the kernel's bytes.
 #[derive(Debug, Default, PartialEq)]
 pub struct Mount {
@@ -35,21 +37,6 @@ fn line(line: &[u8]) -> Option<Mount> {
     let (filesystem, source) = (unescaped(fields.next()?), unescaped(fields.next()?));
     let options = unescaped(fields.next()?);
     Some(Mount { id, parent, root, point, flags, propagation, filesystem, source, options })
-}
-
-/// The kernel writes blanks, line ends and backslashes as `\040` and the like.
-pub fn unescaped(field: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&first, after)) = rest.split_first() {
-        let octal = after
-            .get(..3)
-            .filter(|_| first == b'\\')
-            .and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
-        bytes.push(octal.unwrap_or(first));
-        rest = if octal.is_some() { &after[3..] } else { after };
-    }
-    bytes
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 //! file systems since 6.11 and their sources since 6.13.
 
 use crate::answer::Unknown;
-use crate::mountinfo::{Mount, unescaped};
+use crate::mountinfo::Mount;
 use crate::sys;
+use pk::unescaped;
 use std::fmt::Write;
 
 /// What is asked for: `STATMOUNT_*` of Linux's `linux/mount.h`. What a kernel does not know it

@@ -28,6 +28,7 @@ mod mode;
 mod namespace;
 mod paint;
 mod parent;
+mod proc;
 mod sealed;
 mod step;
 mod stepping;
@@ -45,6 +46,7 @@ pub use parent::{
     Child, News, Received, fork_helper, keep_parent_death_signal, stop_with_the_child,
     wait_for_helper,
 };
+pub use proc::unescaped;
 pub use sealed::become_sealed_copy;
 pub use step::Steps;
 pub use tool::{Kind, Tool, Words};
