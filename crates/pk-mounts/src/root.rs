@@ -4,9 +4,7 @@
 //! ROOT were `/`, and what is mounted is mounted on the descriptor that this gives, so that
 //! nothing can be swapped in between. `openat2(2)`, `move_mount(2)`.
 
-use crate::host::check_own_mount_namespace;
-use crate::mountinfo::shared_mount_point;
-use crate::sys;
+use crate::{host, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2};
 use nix::sys::stat::{Mode, fstat, mkdirat, stat, umask};
@@ -15,7 +13,6 @@ use pk::{Attempt, Error, Result, Steps, quote};
 use rustix::fs::{AtFlags, StatxAttributes, StatxFlags, statx};
 use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::ffi::OsString;
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -75,22 +72,7 @@ impl Root {
 
     /// Refuses to mount where others would see it.
     pub fn check_private(&self) -> Result<()> {
-        let call = format!("move_mount({:?})", self.path);
-        let mounts =
-            fs::read_to_string("/proc/self/mountinfo").attempt("open(\"/proc/self/mountinfo\")")?;
-        check_own_mount_namespace(&call, &mounts)?;
-        let flags = StatxFlags::MNT_ID;
-        let status = statx(&self.directory, "", AtFlags::EMPTY_PATH, flags).attempt(&call)?;
-        match shared_mount_point(&mounts, status.stx_mnt_id) {
-            Some(point) => Err(Error::new(
-                call,
-                format_args!("the mount on {point} is shared: others would see what is mounted"),
-            )
-            .hint(format!(
-                "mount --make-private {point} unshares it; pk-ns --mount does so by itself"
-            ))),
-            None => Ok(()),
-        }
+        host::check_private(&self.path, &self.directory)
     }
 
     fn resolve(&self, path: &str, flags: OFlag, links: Links) -> nix::Result<OwnedFd> {

@@ -3,8 +3,7 @@
 
 use crate::answer::Unknown;
 use crate::mountinfo::Mount;
-use crate::sys;
-use pk::unescaped;
+use pk::{listmount, statmount, unescaped};
 use std::fmt::Write;
 
 /// What is asked for: `STATMOUNT_*` of Linux's `linux/mount.h`. What a kernel does not know it
@@ -22,11 +21,11 @@ const ALL: u64 =
 
 /// The mounts of this process, as `mountinfo` would tell them.
 pub fn table() -> Result<Vec<Mount>, Unknown> {
-    let ids = sys::listmount()?;
+    let ids = listmount()?;
     // One may be gone by now.
     Ok(ids
         .into_iter()
-        .filter_map(|id| sys::statmount(id, ALL).ok())
+        .filter_map(|id| statmount(id, ALL).ok())
         .filter_map(|bytes| mount(&bytes))
         .collect())
 }

@@ -27,63 +27,6 @@ pub fn is_inherited(number: u32) -> bool {
     flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
-/// `struct mnt_id_req` of Linux's `linux/mount.h`, as of 6.8.
-#[repr(C)]
-struct MountRequest {
-    size: u32,
-    spare: u32,
-    mount: u64,
-    /// What is asked for of a mount, or after which one a list goes on.
-    parameter: u64,
-}
-
-impl MountRequest {
-    fn new(mount: u64, parameter: u64) -> Self {
-        Self { size: 24, spare: 0, mount, parameter }
-    }
-}
-
-/// The ids of all mounts below the root of this process, and of that one: `listmount(2)`.
-pub fn listmount() -> nix::Result<Vec<u64>> {
-    const LSMT_ROOT: u64 = u64::MAX;
-    let mut ids = Vec::new();
-    loop {
-        let mut some = [0_u64; 512];
-        let request = MountRequest::new(LSMT_ROOT, ids.last().copied().unwrap_or(0));
-        // SAFETY: the kernel reads a request of the size that it names, and writes at most as many
-        // ids as it is told that there is room for.
-        let count = unsafe {
-            libc::syscall(SYS_LISTMOUNT, &raw const request, some.as_mut_ptr(), some.len(), 0)
-        };
-        let count = usize::try_from(Errno::result(count)?).unwrap_or(0);
-        ids.extend(&some[..count]);
-        if count < some.len() {
-            return Ok(ids);
-        }
-    }
-}
-
-/// A mount, as a `struct statmount` with its strings: `statmount(2)`.
-pub fn statmount(id: u64, mask: u64) -> nix::Result<Vec<u8>> {
-    let request = MountRequest::new(id, mask);
-    let mut bytes = vec![0_u8; 4096];
-    loop {
-        // SAFETY: the kernel reads a request of the size that it names, and writes at most as many
-        // bytes as it is told that there is room for.
-        let result = unsafe {
-            libc::syscall(SYS_STATMOUNT, &raw const request, bytes.as_mut_ptr(), bytes.len(), 0)
-        };
-        match Errno::result(result) {
-            Err(Errno::EOVERFLOW) if bytes.len() < 1 << 20 => bytes.resize(bytes.len() * 2, 0),
-            result => return result.map(|_| bytes),
-        }
-    }
-}
-
-/// The same on every architecture that is younger than they are; libc does not name them yet.
-const SYS_STATMOUNT: libc::c_long = 457;
-const SYS_LISTMOUNT: libc::c_long = 458;
-
 /// The user or PID namespace that one is in: `NS_GET_PARENT`, `ioctl_nsfs(2)`.
 pub fn parent(namespace: impl AsFd) -> nix::Result<OwnedFd> {
     const NS_GET_PARENT: Ioctl = 0xb702;

@@ -49,6 +49,7 @@ pub use parent::{
 pub use proc::unescaped;
 pub use sealed::become_sealed_copy;
 pub use step::Steps;
+pub use sys::{listmount, statmount};
 pub use tool::{Kind, Tool, Words};
 
 use argh::{ArgsInfo, FromArgs};
