@@ -97,8 +97,9 @@ fn steps(options: Options, mut operands: Vec<OsString>) -> Result<Steps> {
     }
     descriptors::check_open(&options.keep_fd)?;
 
-    let accounts = Accounts::read(&root)?;
     let user = options.user.or(config.user);
+    let accounts =
+        if user.is_some() || clear { Accounts::read(&root)? } else { Accounts::default() };
     let identity = user.as_deref().map(|user| Identity::find(user, &accounts)).transpose();
     let home = identity.as_ref().ok().and_then(|identity| Some(identity.as_ref()?.home.clone()));
     let environment = if clear {

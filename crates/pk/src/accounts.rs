@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStringExt;
 const LIMIT: u64 = 4 << 20;
 
 /// A root's `/etc/passwd` and `/etc/group`; empty where they are missing.
+#[derive(Default)]
 pub struct Accounts {
     passwd: Vec<u8>,
     group: Vec<u8>,
