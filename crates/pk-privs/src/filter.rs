@@ -81,7 +81,7 @@ fn x86_64_ranges(profile: &Profile, by_name: &RulesByName) -> Vec<Range> {
         return all;
     }
     all.push(Range { first: X32_BIT, verdict: foreign.clone(), abi });
-    if beyond != default {
+    if newest_named(profile, by_name, abi).is_some() {
         all.push(Range { first: 2 * X32_BIT, verdict: beyond, abi });
         all.push(Range { first: 3 * X32_BIT, verdict: foreign, abi });
     }
@@ -104,28 +104,32 @@ fn ranges(profile: &Profile, by_name: &RulesByName, abi: &'static Abi) -> Vec<Ra
         }
     };
     let mut next = first;
-    let mut newest = None;
     for (number, name) in (abi.numbers)() {
         if number > next {
             add(next, default.clone());
         }
         let own = by_name.get(name).map_or(&[][..], Vec::as_slice);
-        if !own.is_empty() {
-            newest = Some(number);
-        }
         add(number, verdict(profile, by_name, abi, name, own));
         next = number + 1;
     }
     add(next, default.clone());
-    // Calls that came with newer kernels than the profile are told from those it leaves out.
-    let named = profile.abis.iter().any(|other| other.name == abi.name);
-    if let Some(newest) = newest.filter(|&number| number > 0 && profile.newer_are_missing && named)
-    {
+    if let Some(newest) = newest_named(profile, by_name, abi) {
         ranges.retain(|range| range.first <= newest);
         let verdict = Verdict::Always(Action::Errno(Errno::ENOSYS as u16));
         ranges.push(Range { first: newest + 1, verdict, abi });
     }
     ranges
+}
+
+/// The newest call of an ABI that the profile names, if those beyond it are missing: calls that
+/// came with newer kernels are told from those that the profile leaves out.
+fn newest_named(profile: &Profile, by_name: &RulesByName, abi: &Abi) -> Option<u32> {
+    if !profile.newer_are_missing || !profile.abis.iter().any(|other| other.name == abi.name) {
+        return None;
+    }
+    let mut numbers = (abi.numbers)().into_iter().rev();
+    let (newest, _) = numbers.find(|(_, name)| by_name.contains_key(name))?;
+    (newest > 0).then_some(newest)
 }
 
 /// A rule without a condition decides, and of several the first one. `own` are those that name the

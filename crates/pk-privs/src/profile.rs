@@ -144,9 +144,6 @@ impl Profile {
         let document: Document = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let (number, errno) = (document.default_errno_ret, document.default_errno.as_deref());
         let default = Action::read(&document.default_action, number, errno)?;
-        let says_missing = (number.is_some() || errno.is_some_and(|errno| !errno.is_empty()))
-            && Action::read("SCMP_ACT_ERRNO", number, errno)?
-                == Action::Errno(Errno::ENOSYS as u16);
         let permissive = matches!(default, Action::Allow | Action::Log | Action::Trace(_));
         let mut rules = Vec::new();
         for entry in document.syscalls.unwrap_or_default() {
@@ -156,7 +153,7 @@ impl Profile {
         }
         Ok(Self {
             default,
-            newer_are_missing: !permissive && !says_missing,
+            newer_are_missing: !permissive,
             abis: abis(document.architectures, document.arch_map)?,
             rules,
             flags: flags(document.flags.unwrap_or_default())?,
