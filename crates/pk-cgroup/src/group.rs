@@ -84,6 +84,9 @@ impl Group {
 
     /// Moves this process into a group.
     pub fn enter(&mut self, directory: &Path, delegation: &Delegation) -> Result<()> {
+        // The parent's, which stays: this child may wait for the kernel here, and must not hold
+        // them for longer than the parent lives.
+        self.locks.clear();
         // "0" is the writing process itself, in whichever PID namespace (cgroup_procs_write).
         directory::write(&directory.join("cgroup.procs"), "0").map_err(|error| {
             let why = delegation.why_not_entered(directory, &error);
