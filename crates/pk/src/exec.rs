@@ -2,13 +2,15 @@
 
 use crate::args::quote;
 use crate::mode::Mode;
+use crate::program::{Program, Variable};
+use crate::search::search;
 use crate::step::Words;
-use crate::{Error, Result, Tool, interpreter, sealed, sys};
+use crate::{Attempt, Error, Result, sealed, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{fstat, stat};
-use nix::unistd::{AccessFlags, access, execve};
-use std::ffi::{CString, OsStr, OsString};
+use nix::unistd::{AccessFlags, access};
+use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -22,28 +24,12 @@ pub const LINKS: [&str; 7] =
 /// terminal for PROG sends its master there.
 pub const CONSOLE_FD: &str = "PK_CONSOLE_FD";
 
-/// Where PROG is looked for when there is no PATH: what `execvp(3)` takes.
-const DEFAULT_PATH: &str = "/bin:/usr/bin";
-
-/// What a path on the search for PROG turned out to be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Candidate {
-    /// A file that may be executed.
-    Runs,
-    /// Nothing there.
-    Missing,
-    /// Something there that cannot be executed, and why.
-    Cannot(Errno),
-}
-
-type Variable = (OsString, OsString);
-
 /// A program that was found, with the arguments and the environment it will get.
 #[derive(Debug)]
 pub struct Prog {
     path: PathBuf,
     arguments: Vec<OsString>,
-    environment: Option<Vec<(OsString, OsString)>>,
+    environment: Option<Vec<Variable>>,
     /// What is executed in its place.
     copy: Option<OwnedFd>,
     /// Why it cannot be run, where only a process that really runs the steps may complain.
@@ -58,10 +44,9 @@ impl Prog {
     pub fn find(operands: Vec<OsString>) -> Result<Self> {
         let search_path = std::env::var_os("PATH");
         let name = first(&operands)?;
-        let path = search(name, search_path.as_deref(), "", |path| match stat(path) {
-            Err(errno) => refused(errno),
-            Ok(file) if is_directory(file.st_mode) => refused(Errno::EISDIR),
-            Ok(_) => access(path, AccessFlags::X_OK).map_or_else(refused, |()| Candidate::Runs),
+        let path = search(name, search_path.as_deref(), "", |path| {
+            check_kind(stat(path)?.st_mode)?;
+            access(path, AccessFlags::X_OK)
         });
         let (path, missing) = match path {
             Ok(path) => (path, None),
@@ -97,13 +82,11 @@ impl Prog {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        let mode = |path: &Path| Ok(fstat(openat2(&root, &directory.join(path), how)?)?.st_mode);
         let name = first(&operands)?;
-        let found = search(name, search_path, " inside the new root", |path| match mode(path) {
-            Err(errno) => refused(errno),
-            Ok(mode) if is_directory(mode) => refused(Errno::EISDIR),
-            Ok(mode) if mode & 0o111 == 0 => refused(Errno::EACCES),
-            Ok(_) => Candidate::Runs,
+        let found = search(name, search_path, " inside the new root", |path| {
+            let mode = fstat(openat2(&root, &directory.join(path), how)?)?.st_mode;
+            check_kind(mode)?;
+            if mode & 0o111 == 0 { Err(Errno::EACCES) } else { Ok(()) }
         });
         let (path, missing) = match found {
             Ok(path) => (path, None),
@@ -114,7 +97,7 @@ impl Prog {
 
     /// Gives PROG this environment instead of the process's own.
     #[must_use]
-    pub fn with_environment(mut self, environment: Vec<(OsString, OsString)>) -> Self {
+    pub fn with_environment(mut self, environment: Vec<Variable>) -> Self {
         self.environment = Some(environment);
         self
     }
@@ -153,26 +136,18 @@ impl Prog {
         Words { why, call, shell: format!("exec {}", quoted.join(" ")) }
     }
 
-    /// Becomes PROG, as the step of that number; returns only the error. `told` is a variable for
-    /// the next link.
-    pub(crate) fn exec(
+    /// PROG with its arguments and environment, and with the descriptors that it is to have. `told`
+    /// is a variable for the next link.
+    pub(crate) fn ready(
         self,
-        tool: &Tool,
-        number: usize,
         mode: &Mode,
         told: Option<(&'static str, String)>,
-    ) -> Error {
-        if let Some(trace) = &mode.trace
-            && let Err(error) = trace.report(tool, number, &self.words(), None)
-        {
-            return error;
-        }
+    ) -> Result<Program> {
         let link = self.is_link();
         // The next link needs them too, whatever was closed; another PROG is not to have them.
         for descriptor in mode.descriptors() {
-            if let Err(errno) = sys::set_close_on_exec(descriptor, !link) {
-                return Error::from(errno).attempting(format_args!("fcntl({descriptor}, F_SETFD)"));
-            }
+            sys::set_close_on_exec(descriptor, !link)
+                .attempt(format_args!("fcntl({descriptor}, F_SETFD)"))?;
         }
         let mut environment = self.environment.unwrap_or_else(|| std::env::vars_os().collect());
         if let Some((name, value)) = told {
@@ -191,26 +166,20 @@ impl Prog {
         } else {
             environment.retain(|(name, _)| !is_own(name));
         }
-        match self.copy {
-            None => become_program(&self.path, self.arguments, environment),
-            Some(copy) => {
-                let errno = sealed::execute(&copy, self.arguments, environment);
-                Error::cannot_run(format!("execveat({:?})", self.path), errno.desc())
-            }
-        }
+        Ok(Program::new(self.path, self.copy, self.arguments, environment))
     }
 
     /// Goes on to the next link of a chain that is being explained. A link that will be found
     /// only inside ROOT stands beside this program too.
-    pub(crate) fn exec_to_explain(&self, tool: &Tool, mode: &Mode) -> Error {
+    pub(crate) fn exec_to_explain(&self, mode: &Mode) -> Error {
         let beside = std::env::current_exe()
             .ok()
             .and_then(|own| Some(own.parent()?.join(self.path.file_name()?)))
             .filter(|path| path.exists());
         let path = beside.unwrap_or_else(|| self.path.clone());
         let arguments = self.arguments.clone();
-        Self { path, arguments, environment: None, copy: None, missing: None }
-            .exec(tool, 0, mode, None)
+        let link = Self { path, arguments, environment: None, copy: None, missing: None };
+        link.ready(mode, None).map_or_else(|error| error, |program| program.become_it())
     }
 }
 
@@ -249,81 +218,14 @@ fn first(operands: &[OsString]) -> Result<&OsString> {
     operands.first().ok_or_else(|| Error::usage("PROG", "missing operand").hint(hint()))
 }
 
-fn is_directory(mode: libc::mode_t) -> bool {
-    mode & libc::S_IFMT == libc::S_IFDIR
-}
-
-fn refused(errno: Errno) -> Candidate {
-    if is_missing(errno) { Candidate::Missing } else { Candidate::Cannot(errno) }
-}
-
-pub fn is_missing(errno: Errno) -> bool {
-    matches!(errno, Errno::ENOENT | Errno::ENOTDIR)
-}
-
-fn search(
-    name: &OsStr,
-    search_path: Option<&OsStr>,
-    place: &str,
-    probe: impl Fn(&Path) -> Candidate,
-) -> Result<PathBuf> {
-    let search_path = search_path.unwrap_or(OsStr::new(DEFAULT_PATH));
-    let call = |path: &Path| format!("execve({path:?})");
-    let given = Path::new(name);
-    if name.as_bytes().contains(&b'/') {
-        return match probe(given) {
-            Candidate::Runs => Ok(given.to_owned()),
-            Candidate::Missing => Err(Error::not_found(call(given), Errno::ENOENT.desc())),
-            Candidate::Cannot(errno) => Err(Error::cannot_run(call(given), errno.desc())),
-        };
-    }
-    let mut refused = None;
-    for directory in search_path.as_bytes().split(|&byte| byte == b':').filter(|_| !name.is_empty())
-    {
-        // POSIX: an empty element is the working directory.
-        let directory: &[u8] = if directory.is_empty() { b"." } else { directory };
-        let path = Path::new(OsStr::from_bytes(directory)).join(name);
-        match probe(&path) {
-            Candidate::Runs => return Ok(path),
-            Candidate::Missing => {}
-            Candidate::Cannot(errno) => refused = refused.or(Some((path, errno))),
-        }
-    }
-    match refused {
-        Some((path, errno)) => Err(Error::cannot_run(call(&path), errno.desc())),
-        None => Err(Error::not_found(call(given), Errno::ENOENT.desc())
-            .hint(format!("looked in PATH={}{place}", search_path.to_string_lossy()))),
-    }
-}
-
-pub fn become_program(
-    path: &Path,
-    arguments: Vec<OsString>,
-    environment: Vec<(OsString, OsString)>,
-) -> Error {
-    let call = format!("execve({path:?})");
-    let file = CString::new(path.as_os_str().as_bytes()).expect("the kernel's strings hold no NUL");
-    let (arguments, environment) = (sealed::c_strings(arguments), sealed::assignments(environment));
-    let Err(errno) = execve(&file, &arguments, &environment);
-    if is_missing(errno) && !path.exists() {
-        return Error::not_found(call, errno.desc());
-    }
-    Error::cannot_run(call, errno.desc()).hint(interpreter::why_not(path, errno))
+/// A directory is searched where it may be executed.
+fn check_kind(mode: libc::mode_t) -> nix::Result<()> {
+    if mode & libc::S_IFMT == libc::S_IFDIR { Err(Errno::EISDIR) } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
-
-    fn probe(path: &Path) -> Candidate {
-        match path.to_str().unwrap() {
-            "/bin/sh" | "./here" => Candidate::Runs,
-            "/bin" | "/sbin/sh" => Candidate::Cannot(Errno::EISDIR),
-            "/bin/text" => Candidate::Cannot(Errno::EACCES),
-            _ => Candidate::Missing,
-        }
-    }
 
     #[test]
     fn another_environment_is_given_by_env() {
@@ -341,25 +243,6 @@ mod tests {
         for (own, other, expected) in table {
             let words = env_command(&variables(own), &variables(other));
             assert_eq!(words.join(OsStr::new(" ")), expected, "{own}: {other}");
-        }
-    }
-
-    #[test]
-    fn a_program_is_searched_as_execvp_does() {
-        let table: &[(&str, &str, std::result::Result<&str, u8>)] = &[
-            ("sh", "/sbin:/bin", Ok("/bin/sh")),
-            ("here", "/bin:", Ok("./here")),
-            ("here", "/bin", Err(127)),
-            ("/bin/sh", "", Ok("/bin/sh")),
-            ("/bin", "/", Err(126)),
-            ("text", "/bin:/usr/bin", Err(126)),
-            ("/bin/none", "/bin", Err(127)),
-            ("", "/bin", Err(127)),
-        ];
-        for &(name, path, expected) in table {
-            let found = search(OsStr::new(name), Some(OsStr::new(path)), "", probe);
-            let found = found.map_err(|error| error.status(Kind::Plain));
-            assert_eq!(found, expected.map(PathBuf::from), "{name} in {path}");
         }
     }
 }

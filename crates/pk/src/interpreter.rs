@@ -1,6 +1,6 @@
 //! Why a PROG that is there cannot run: what the kernel would have started for it.
 
-use crate::exec::is_missing;
+use crate::search::is_missing;
 use nix::errno::Errno;
 use std::ffi::OsStr;
 use std::fs::File;

@@ -1,7 +1,8 @@
 //! What is looked at where a chain stops: by processes that are started for it.
 
-use crate::exec::{Prog, become_program, is_own};
+use crate::exec::{Prog, is_own};
 use crate::mode::Mode;
+use crate::program::{Program, Variable};
 use crate::stepping::Stop;
 use crate::{Attempt, Error, Result, Tool, sealed, sys, wait_for_helper};
 use nix::errno::Errno;
@@ -15,7 +16,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::exit;
 
 /// What a process is started for at a stop.
@@ -122,13 +123,14 @@ impl Descriptors {
                 let environment = environment.chain([("PS1".into(), prompt.into())]);
                 // Without job control, which needs a process group that has a number in here.
                 let words = ["sh", "+m", "-i"].map(OsString::from);
-                Err(become_program(Path::new("/bin/sh"), words.into(), environment.collect()))
+                let shell = PathBuf::from("/bin/sh");
+                Err(Program::new(shell, None, words.into(), environment.collect()).become_it())
             }
             (Look::Rest, _) => {
                 dup2_stdout(terminal)?;
                 let mode = Mode { explain: true, ..Mode::default() };
                 let prog = stop.prog.ok_or(Errno::EINVAL)?;
-                Err(prog.exec_to_explain(stop.tool, &mode))
+                Err(prog.exec_to_explain(&mode))
             }
         }
     }
@@ -137,10 +139,11 @@ impl Descriptors {
 fn become_show(
     show: BorrowedFd,
     options: &[&str],
-    environment: Vec<(OsString, OsString)>,
+    environment: Vec<Variable>,
 ) -> Result<Infallible> {
     let words = ["pk-show"].iter().chain(options).map(OsString::from).collect();
-    Err(sealed::execute(show, words, environment)).attempt("execveat(pk-show)")
+    let copy = Some(show.try_clone_to_owned()?);
+    Err(Program::new("pk-show".into(), copy, words, environment).become_it())
 }
 
 /// Does something in a child with this signal mask, and waits for it.

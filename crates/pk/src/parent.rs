@@ -1,6 +1,7 @@
 //! Staying as a parent: the child goes on with the chain, and this process forwards signals to it,
 //! ends with its status, and takes it along if it is killed itself.
 
+use crate::program::Program;
 use crate::{Attempt, Error, Result, Tool, sys};
 use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -15,6 +16,7 @@ use rustix::process::{PidfdFlags, WaitOptions, getpid, pidfd_open, wait};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 
 /// Which side of a fork this is.
 pub(crate) enum Fork {
@@ -28,6 +30,8 @@ pub struct Child {
     signals: SignalFd,
     /// `/proc/PID/status` of a child that is an init.
     status: Option<File>,
+    /// The status of a child that could not become what it was to be.
+    refused: Option<u8>,
     /// The signal for which an init was killed that would have discarded it.
     killed_for: Option<i32>,
 }
@@ -36,25 +40,40 @@ pub struct Child {
 pub(crate) fn fork(child_is_init: bool) -> Result<Fork> {
     let before = Before::prepare(child_is_init)?;
     match sys::fork()? {
-        ForkResult::Child => before.begin_child().map(|()| Fork::Child),
+        ForkResult::Child => Ok(before.begin_child().map(|()| Fork::Child)?),
         ForkResult::Parent { child } => Ok(Fork::Parent(before.stay(child)?)),
     }
 }
 
 /// Forks a child that has nothing to do but to become a program: much faster, because the memory of
-/// this process is lent to it and not copied. `become_prog` returns only what kept it from that.
-pub(crate) fn spawn(
-    tool: &Tool,
-    child_is_init: bool,
-    become_prog: impl FnOnce() -> Error,
-) -> Result<Child> {
+/// this process is lent to it and not copied.
+///
+/// What keeps it from that is told here, and is the status of the child.
+pub(crate) fn spawn(tool: &Tool, child_is_init: bool, program: &Program) -> Result<Child> {
     let before = Before::prepare(child_is_init)?;
-    let child = sys::vfork(|| {
-        let error = before.begin_child().map_or_else(|error| error, |()| become_prog());
-        error.print(tool.name);
-        error.status(tool.kind)
-    })?;
-    before.stay(child)
+    // One number, which is there or is not, whenever the child is killed: below 0 from before the
+    // exec, above 0 from the exec.
+    let refusal = AtomicI32::new(0);
+    let pid = match sys::vfork(&|| refusal.store(before.become_program(program), Relaxed)) {
+        // Older kernels let nobody share memory across time namespaces, not even until it execs.
+        Err(nix::Error::EINVAL) => match sys::fork()? {
+            ForkResult::Child => {
+                before.begin_child()?;
+                return Err(program.become_it());
+            }
+            ForkResult::Parent { child } => child,
+        },
+        pid => pid?,
+    };
+    let mut child = before.stay(pid)?;
+    let error = match refusal.into_inner() {
+        0 => return Ok(child),
+        number @ ..0 => Error::from(nix::Error::from_raw(-number)).attempting("fork()"),
+        number => program.why_not(nix::Error::from_raw(number)),
+    };
+    error.print(tool.name);
+    child.refused = Some(error.status(tool.kind));
+    Ok(child)
 }
 
 /// What is settled before a fork, for both sides.
@@ -78,17 +97,30 @@ impl Before {
         Ok(Self { parent, mask, sigchld_was_ignored, proc })
     }
 
-    fn begin_child(&self) -> Result<()> {
+    /// What a child does first; without the heap.
+    fn begin_child(&self) -> nix::Result<()> {
         prctl::set_pdeathsig(Signal::SIGKILL)?;
         // The signal is not sent for a parent that died before it was asked for.
         let mut parent = [PollFd::new(self.parent.as_fd(), PollFlags::POLLIN)];
         if poll(&mut parent, PollTimeout::ZERO)? > 0 {
-            return Err(Error::new("fork()", "the parent was killed"));
+            sys::end(128 + Signal::SIGKILL as i32);
         }
         if self.sigchld_was_ignored {
             sys::ignore_sigchld()?;
         }
-        Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None)?)
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None)
+    }
+
+    /// What a child does that borrows the memory of its parent; returns what kept it from becoming
+    /// the program, as [`spawn`] reads it.
+    ///
+    /// Such a child may be killed between any two instructions, and the parent lives on with what
+    /// it has left. So nothing here uses the heap, which is broken while it is being changed.
+    fn become_program(&self, program: &Program) -> i32 {
+        match self.begin_child() {
+            Ok(()) => program.execute() as i32,
+            Err(errno) => -(errno as i32),
+        }
     }
 
     fn stay(self, child: Pid) -> Result<Child> {
@@ -96,6 +128,7 @@ impl Before {
             pid: child,
             signals: SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC)?,
             status: self.proc.and_then(|proc| open_status(&proc, child).ok()),
+            refused: None,
             killed_for: None,
         })
     }
@@ -196,7 +229,10 @@ impl Child {
                 Err(errno) => return Err(Error::from(errno).attempting("waitpid(-1)")),
             };
             match (ended.exit_status(), ended.terminating_signal()) {
-                (Some(status), _) => return Ok(Some(News::Ended(status.to_le_bytes()[0]))),
+                (Some(status), _) => {
+                    let status = status.to_le_bytes()[0];
+                    return Ok(Some(News::Ended(self.refused.unwrap_or(status))));
+                }
                 (_, Some(signal)) => {
                     let number = self.killed_for.unwrap_or(signal);
                     return Ok(Some(News::Ended(128 + number.to_le_bytes()[0])));
@@ -286,6 +322,27 @@ fn is_unset(status: &[u8], masks: &[&str], signal: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn a_child_that_borrows_memory_does_not_touch_the_heap() {
+        let before = Before::prepare(true).unwrap();
+        let program =
+            Program::new("/none".into(), None, vec!["none".into()], vec![("A".into(), "1".into())]);
+        let (refusal, uses) = (AtomicI32::new(0), AtomicUsize::new(usize::MAX));
+        let child = sys::vfork(&|| {
+            let before_it = sys::heap::uses();
+            refusal.store(before.become_program(&program), Relaxed);
+            uses.store(sys::heap::uses() - before_it, Relaxed);
+        });
+        waitpid(child.unwrap(), None).unwrap();
+        assert_eq!(refusal.into_inner(), nix::Error::ENOENT as i32);
+        assert_eq!(uses.into_inner(), 0);
+
+        let before_it = sys::heap::uses();
+        drop(program.why_not(nix::Error::ENOENT));
+        assert_ne!(sys::heap::uses(), before_it, "that it is seen");
+    }
 
     #[test]
     fn a_signal_has_its_default_action_if_nothing_is_said_of_it() {

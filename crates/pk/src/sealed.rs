@@ -5,16 +5,13 @@
 //! runs it any more: CVE-2019-5736. Behind a sealed memfd there is nothing to write to.
 //! `memfd_create(2)`, `F_ADD_SEALS(2const)`.
 
+use crate::program::Program;
 use crate::{Attempt, Result};
-use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::unistd::execveat;
 use rustix::fs::{MemfdFlags, Mode, SealFlags, fchmod, fcntl_add_seals, memfd_create};
-use std::ffi::{CString, OsString};
 use std::fs::{File, read_link};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 const SEALS: SealFlags =
@@ -50,7 +47,8 @@ pub fn become_sealed_copy() -> Result<()> {
     }
     let mut own = File::open(path).attempt(format_args!("open({path:?})"))?;
     let copy = sealed(&mut own, &name, Mode::from_raw_mode(0o555))?;
-    let errno = execute(&copy, std::env::args_os().collect(), std::env::vars_os().collect());
+    let (arguments, environment) = (std::env::args_os().collect(), std::env::vars_os().collect());
+    let errno = Program::new(name.clone(), Some(copy), arguments, environment).execute();
     Err(errno).attempt(format_args!("execveat({name:?})"))
 }
 
@@ -67,31 +65,4 @@ fn sealed(from: &mut File, program: &Path, mode: Mode) -> Result<OwnedFd> {
     fchmod(&copy, mode).attempt(&call)?;
     fcntl_add_seals(&copy, SEALS).attempt("fcntl(memfd, F_ADD_SEALS)")?;
     Ok(copy.into())
-}
-
-/// Becomes the program behind a descriptor; returns only the error.
-pub fn execute(
-    program: impl AsFd,
-    arguments: Vec<OsString>,
-    environment: Vec<(OsString, OsString)>,
-) -> Errno {
-    let (arguments, environment) = (c_strings(arguments), assignments(environment));
-    let Err(errno) = execveat(program, c"", &arguments, &environment, AtFlags::AT_EMPTY_PATH);
-    errno
-}
-
-/// Words as `execve(2)` takes them.
-pub fn c_strings(words: Vec<OsString>) -> Vec<CString> {
-    let word = |word: OsString| CString::new(word.into_vec());
-    words.into_iter().map(word).collect::<Result<_, _>>().expect("the kernel's strings hold no NUL")
-}
-
-/// Variables as `execve(2)` takes them.
-pub fn assignments(variables: Vec<(OsString, OsString)>) -> Vec<CString> {
-    let line = |(mut name, value): (OsString, OsString)| {
-        name.push("=");
-        name.push(value);
-        name
-    };
-    c_strings(variables.into_iter().map(line).collect())
 }

@@ -147,9 +147,9 @@ impl<S> Steps<S> {
             return Err(missing);
         }
         let total = self.list.len() + usize::from(self.prog.is_some());
-        // A fork that only goes on to the exec is made together with it, but for a child that may be
-        // stopped in between: its parent would have to stand still.
-        let at_once = self.prog.is_some() && mode.stepping.is_none();
+        // A fork that only goes on to the exec is made together with it, where nothing is told of
+        // the two and nobody stops in between.
+        let at_once = self.prog.is_some() && mode.stepping.is_none() && mode.trace.is_none();
         let last_fork = self.list.pop_if(|step| at_once && step.forks());
         let mut steps = self.list.into_iter();
         for number in 1.. {
@@ -178,18 +178,17 @@ impl<S> Steps<S> {
             result.attempt(words.call)?;
         }
         let Some(prog) = self.prog else { return Ok(0) };
+        if let Some(trace) = &mode.trace {
+            trace.report(tool, total, &prog.words(), None)?;
+        }
         let told = self.tell.map(|tell| tell(&mut self.state));
+        let program = prog.ready(&mode, told)?;
         let Some(Step { words, deed: Deed::Fork { child_is_init, stay } }) = last_fork else {
-            return Err(prog.exec(tool, total, &mode, told));
+            return Err(program.become_it());
         };
-        let begin = Instant::now();
-        let child = parent::spawn(tool, child_is_init, || {
-            match mode.report(tool, total - 1, &words, &Ok(()), begin) {
-                Ok(()) => prog.exec(tool, total, &mode, told),
-                Err(error) => error,
-            }
-        });
-        stay(&mut self.state, child.attempt(&words.call)?)
+        let child = parent::spawn(tool, child_is_init, &program).attempt(words.call)?;
+        drop(program);
+        stay(&mut self.state, child)
     }
 
     fn explain(self, tool: &Tool, mode: &Mode) -> Result<u8> {
@@ -201,7 +200,7 @@ impl<S> Steps<S> {
         let text = format!("{}\n{}", tool.name, explanation(1, &rows, Paint::of(&out)));
         out.write_all(text.as_bytes()).attempt("write(1)")?;
         match link {
-            Some(prog) => Err(prog.exec_to_explain(tool, mode)),
+            Some(prog) => Err(prog.exec_to_explain(mode)),
             None => Ok(0),
         }
     }

@@ -1,13 +1,15 @@
 //! The few calls that have no safe wrapper.
 #![allow(unsafe_code)]
 
-use libc::{c_int, c_void};
+use libc::{c_char, c_int, c_void};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
 use nix::sys::signal::{self, SigHandler, SigSet, Signal};
 use nix::unistd::{ForkResult, Pid};
+use std::ffi::{CStr, CString};
 use std::num::NonZero;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::ptr::null;
 
 /// Whether this program gained privileges by being executed: setuid, setgid, file capabilities.
 /// `getauxval(3)`, `AT_SECURE`.
@@ -23,39 +25,74 @@ pub fn fork() -> nix::Result<ForkResult> {
     unsafe { nix::unistd::fork() }
 }
 
+/// Ends this process and does nothing else: `_exit(2)`.
+pub fn end(status: c_int) -> ! {
+    // SAFETY: _exit takes a number and touches no memory.
+    unsafe { libc::_exit(status) }
+}
+
 /// `vfork(2)`, as `posix_spawn(3)` does it: the child borrows the memory of this process, which
-/// stands still until `child` has become another program, or has returned its exit status. A fork
-/// copies the tables of that memory, and then each page that one of the two writes to.
-pub fn vfork<F: FnOnce() -> u8>(child: F) -> nix::Result<Pid> {
-    extern "C" fn run<F: FnOnce() -> u8>(child: *mut c_void) -> c_int {
-        // SAFETY: the box was given up below for this, which runs once.
-        let child = unsafe { Box::from_raw(child.cast::<F>()) };
-        child().into()
+/// stands still until `child` has become another program, or has returned. A fork copies the tables
+/// of that memory, and then each page that one of the two writes to.
+///
+/// A child that is killed leaves half of what it was writing: it must not use the heap.
+pub fn vfork<F: Fn()>(child: &F) -> nix::Result<Pid> {
+    extern "C" fn run<F: Fn()>(child: *mut c_void) -> c_int {
+        // SAFETY: it is the reference below, whose owner stands still.
+        let child = unsafe { &*child.cast::<F>() };
+        child();
+        0
     }
     // The page at its end stops a stack that grows too large.
     let (size, guard) = (NonZero::new(256 << 10).expect("a number"), 4 << 10);
     let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     let private = MapFlags::MAP_PRIVATE | MapFlags::MAP_STACK;
-    let child: *mut c_void = Box::into_raw(Box::new(child)).cast();
+    let child: *mut c_void = (&raw const *child).cast_mut().cast();
     // SAFETY: the stack is new, and nothing else lies in it. Until the child has executed a program
     // or ended, the only thread of this process does not run, so that nothing is used by both at a
-    // time; and what the child leaves in memory is whole, because it leaves between two calls.
+    // time; and all that the child writes to outlasts it.
     unsafe {
         let stack = mmap_anonymous(None, size, access, private)?;
         mprotect(stack, guard, ProtFlags::PROT_NONE)?;
         let top = stack.byte_add(size.get()).as_ptr();
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-        let pid = match Errno::result(libc::clone(run::<F>, top, flags, child)) {
-            // Older kernels let nobody share memory across time namespaces, not even until it execs.
-            Err(Errno::EINVAL) => match libc::fork() {
-                0 => libc::_exit(run::<F>(child)),
-                pid => Errno::result(pid)?,
-            },
-            pid => pid?,
-        };
+        let pid = Errno::result(libc::clone(run::<F>, top, flags, child));
         munmap(stack, size.get())?;
-        Ok(Pid::from_raw(pid))
+        pid.map(Pid::from_raw)
     }
+}
+
+/// Words as `execve(2)` takes them.
+pub struct Strings {
+    pointers: Vec<*const c_char>,
+    /// What they point to.
+    _words: Vec<CString>,
+}
+
+impl Strings {
+    pub fn new(words: Vec<CString>) -> Self {
+        let pointers = words.iter().map(|word| word.as_ptr()).chain([null()]).collect();
+        Self { pointers, _words: words }
+    }
+}
+
+/// `execve(2)`; returns only the error. Unlike nix's it does not use the heap.
+pub fn execve(file: &CStr, arguments: &Strings, environment: &Strings) -> Errno {
+    let (arguments, environment) = (arguments.pointers.as_ptr(), environment.pointers.as_ptr());
+    // SAFETY: a string, and two lists of strings that end with a null, which all outlast the call.
+    unsafe { libc::execve(file.as_ptr(), arguments, environment) };
+    Errno::last()
+}
+
+/// The same for the program behind a descriptor: `execveat(2)`.
+pub fn execveat(program: impl AsFd, arguments: &Strings, environment: &Strings) -> Errno {
+    let (arguments, environment) = (arguments.pointers.as_ptr(), environment.pointers.as_ptr());
+    let (program, flags) = (program.as_fd().as_raw_fd(), libc::AT_EMPTY_PATH);
+    // SAFETY: as above.
+    unsafe {
+        libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), arguments, environment, flags)
+    };
+    Errno::last()
 }
 
 /// `kill(2)` with any signal number: nix's `Signal` has no real-time signals.
@@ -174,3 +211,34 @@ pub fn statmount(id: u64, mask: u64) -> nix::Result<Vec<u8>> {
 /// The same on every architecture that is younger than they are; libc does not name them yet.
 const SYS_STATMOUNT: libc::c_long = 457;
 const SYS_LISTMOUNT: libc::c_long = 458;
+
+/// How often the heap was used, by thread: by whoever borrows its memory, too.
+#[cfg(test)]
+pub mod heap {
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::cell::Cell;
+
+    thread_local!(static USES: Cell<usize> = const { Cell::new(0) });
+
+    pub fn uses() -> usize {
+        USES.get()
+    }
+
+    struct Counting;
+
+    #[global_allocator]
+    static COUNTING: Counting = Counting;
+
+    // SAFETY: all is left to the system's.
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            USES.set(USES.get() + 1);
+            unsafe { System.alloc(layout) }
+        }
+
+        unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+            USES.set(USES.get() + 1);
+            unsafe { System.dealloc(pointer, layout) }
+        }
+    }
+}
