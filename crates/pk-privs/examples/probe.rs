@@ -109,20 +109,21 @@ mod calls {
     /// How a child ended; none where it had to be ended, after half a second.
     fn wait(child: i32) -> Option<i32> {
         let mut status = 0;
-        for _ in 0..2500 {
-            // SAFETY: waits for a child of this process, and writes to one integer.
-            let waited = unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) };
-            if waited == child {
-                return Some(status);
-            }
-            std::thread::sleep(Duration::from_micros(100));
-        }
-        // SAFETY: the child was not waited for, so that its number is still its own.
+        // SAFETY: the child was not waited for, so that its number is still its own; poll is given
+        // one structure, and waitpid one integer to write to.
         unsafe {
-            libc::kill(child, libc::SIGKILL);
+            let handle = libc::syscall(libc::SYS_pidfd_open, child, 0);
+            let fd = i32::try_from(handle).expect("a descriptor");
+            assert!(fd >= 0, "pidfd_open");
+            let mut handle = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+            let has_ended = libc::poll(&raw mut handle, 1, 500) == 1;
+            if !has_ended {
+                libc::kill(child, libc::SIGKILL);
+            }
             libc::waitpid(child, &raw mut status, 0);
+            libc::close(fd);
+            has_ended.then_some(status)
         }
-        None
     }
 
     fn make_in_child(call: &Call, slot: &'static AtomicI64) -> ! {
