@@ -3,12 +3,13 @@
 use crate::difference::{Change, Difference};
 use crate::fact::{Fact, Topic};
 use crate::text::harmless;
+use pk::Paint;
 use std::io::IsTerminal;
 
 /// Where the text goes.
 pub struct Page {
     is_terminal: bool,
-    is_coloured: bool,
+    paint: Paint,
     /// Where lines of a terminal end; those of a pipe do not.
     width: Option<usize>,
 }
@@ -25,11 +26,10 @@ enum Style {
 impl Page {
     pub fn of_standard_output() -> Self {
         let is_terminal = std::io::stdout().is_terminal();
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
         let width = size.ok().map(|size| usize::from(size.ws_col)).filter(|&width| width > 0);
-        let is_coloured = is_terminal && !no_color;
-        Self { is_terminal, is_coloured, width: width.filter(|_| is_terminal) }
+        let paint = Paint::of(std::io::stdout());
+        Self { is_terminal, paint, width: width.filter(|_| is_terminal) }
     }
 
     pub fn width(&self) -> Option<usize> {
@@ -67,17 +67,13 @@ impl Page {
     }
 
     fn styled(&self, style: Style, text: &str) -> String {
-        let code = match style {
-            Style::Plain => "",
-            Style::Title => "1",
-            Style::Aside => "2",
-            Style::Before => "31",
-            Style::After => "32",
-        };
-        if code.is_empty() || !self.is_coloured {
-            return text.to_owned();
+        match style {
+            Style::Plain => text.to_owned(),
+            Style::Title => self.paint.bold(text),
+            Style::Aside => self.paint.dim(text),
+            Style::Before => self.paint.red(text),
+            Style::After => self.paint.green(text),
         }
-        format!("\x1b[{code}m{text}\x1b[m")
     }
 
     /// A line for each fact: topic, name, columns.

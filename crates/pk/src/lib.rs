@@ -44,6 +44,7 @@ pub use error::{Attempt, Error, Result};
 pub use exec::{CONSOLE_FD, Prog};
 pub use ids::Ids;
 pub use namespace::{IdRange, in_initial_user_namespace, not_root};
+pub use paint::Paint;
 pub use parent::{
     Child, News, Received, fork_helper, keep_parent_death_signal, stop_with_the_child,
     wait_for_helper,

@@ -16,21 +16,25 @@ impl Paint {
     }
 
     /// What to look at first.
+    #[must_use]
     pub fn bold(self, text: impl Display) -> String {
         self.paint("1", text)
     }
 
-    /// What can be typed.
+    /// What can be typed, or has come.
+    #[must_use]
     pub fn green(self, text: impl Display) -> String {
         self.paint("32", text)
     }
 
-    /// What went wrong.
+    /// What went wrong, or has gone.
+    #[must_use]
     pub fn red(self, text: impl Display) -> String {
         self.paint("31", text)
     }
 
     /// What may be skipped.
+    #[must_use]
     pub fn dim(self, text: impl Display) -> String {
         self.paint("2", text)
     }
