@@ -211,7 +211,7 @@ fn replacing_a_symlink_leaves_what_it_points_to() {
         (vec![vec![f.clone(), file("x", "new").mode(0o777)]], accepted(&["x"])),
         (vec![vec![f.clone()], vec![file("x", "new").mode(0o777)]], accepted(&["x"])),
         (vec![vec![f.clone()], vec![fifo("x")]], accepted(&["x"])),
-        (vec![vec![d.clone()], vec![directory("x").mode(0)]], accepted(&["x/"])),
+        (vec![vec![d.clone()], vec![directory("x").mode(0o500)]], accepted(&["x/"])),
         (vec![vec![d.clone()], vec![whiteout(".wh.x")]], accepted(&[])),
         (vec![vec![d.clone()], vec![whiteout(".wh..wh..opq")]], accepted(&[])),
         (vec![vec![directory("x"), d]], accepted(&["x"])),
