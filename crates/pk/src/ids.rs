@@ -2,7 +2,7 @@
 //! identifiers".
 
 use crate::Result;
-use crate::parent::keep_parent_death_signal;
+use crate::fork::keep_parent_death_signal;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use std::fs;

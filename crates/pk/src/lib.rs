@@ -19,6 +19,7 @@ mod bystander;
 mod completion;
 mod error;
 mod exec;
+mod fork;
 mod help;
 mod ids;
 mod interpreter;
@@ -42,13 +43,11 @@ pub use accounts::{Account, Accounts};
 pub use args::{bytes, quote};
 pub use error::{Attempt, Error, Result};
 pub use exec::{CONSOLE_FD, Prog};
+pub use fork::{fork_helper, keep_parent_death_signal, wait_for_helper};
 pub use ids::Ids;
 pub use namespace::{IdRange, in_initial_user_namespace, not_root};
 pub use paint::Paint;
-pub use parent::{
-    Child, News, Received, fork_helper, keep_parent_death_signal, stop_with_the_child,
-    wait_for_helper,
-};
+pub use parent::{Child, News, Received, stop_with_the_child};
 pub use proc::unescaped;
 pub use sealed::become_sealed_copy;
 pub use step::Steps;

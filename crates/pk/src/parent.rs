@@ -1,28 +1,17 @@
 //! Staying as a parent: the child goes on with the chain, and this process forwards signals to it,
 //! ends with its status, and takes it along if it is killed itself.
 
-use crate::program::Program;
-use crate::{Attempt, Error, Result, Tool, sys};
+use crate::{Attempt, Error, Result, sys};
 use nix::fcntl::{OFlag, openat};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::prctl;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
+use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::Mode;
-use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, getpgid, getpgrp, getsid};
+use nix::unistd::{Pid, getpgid, getpgrp, getsid};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, WaitOptions, getpid, pidfd_open, wait};
+use rustix::process::{WaitOptions, getpid, wait};
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
-
-/// Which side of a fork this is.
-pub(crate) enum Fork {
-    Child,
-    Parent(Child),
-}
 
 /// A child that goes on with the chain, for the process that stays as its parent.
 pub struct Child {
@@ -34,142 +23,6 @@ pub struct Child {
     refused: Option<u8>,
     /// The signal for which an init was killed that would have discarded it.
     killed_for: Option<i32>,
-}
-
-/// Forks; the child is killed when this process is.
-pub(crate) fn fork(child_is_init: bool) -> Result<Fork> {
-    let before = Before::prepare(child_is_init)?;
-    match sys::fork()? {
-        ForkResult::Child => Ok(before.begin_child().map(|()| Fork::Child)?),
-        ForkResult::Parent { child } => Ok(Fork::Parent(before.stay(child)?)),
-    }
-}
-
-/// Forks a child that has nothing to do but to become a program: much faster, because the memory of
-/// this process is lent to it and not copied.
-///
-/// What keeps it from that is told here, and is the status of the child.
-pub(crate) fn spawn(tool: &Tool, child_is_init: bool, program: &Program) -> Result<Child> {
-    let before = Before::prepare(child_is_init)?;
-    // One number, which is there or is not, whenever the child is killed: below 0 from before the
-    // exec, above 0 from the exec.
-    let refusal = AtomicI32::new(0);
-    let pid = match sys::vfork(&|| refusal.store(before.become_program(program), Relaxed)) {
-        // Older kernels let nobody share memory across time namespaces, not even until it execs.
-        Err(nix::Error::EINVAL) => match sys::fork()? {
-            ForkResult::Child => {
-                before.begin_child()?;
-                return Err(program.become_it());
-            }
-            ForkResult::Parent { child } => child,
-        },
-        pid => pid?,
-    };
-    let mut child = before.stay(pid)?;
-    let error = match refusal.into_inner() {
-        0 => return Ok(child),
-        number @ ..0 => Error::from(nix::Error::from_raw(-number)).attempting("fork()"),
-        number => program.why_not(nix::Error::from_raw(number)),
-    };
-    error.print(tool.name);
-    child.refused = Some(error.status(tool.kind));
-    Ok(child)
-}
-
-/// What is settled before a fork, for both sides.
-struct Before {
-    /// The parent, as its child sees it.
-    parent: OwnedFd,
-    mask: SigSet,
-    sigchld_was_ignored: bool,
-    /// `/proc` as it is now: the child may take its parent along into a root with another one.
-    proc: Option<File>,
-}
-
-impl Before {
-    fn prepare(child_is_init: bool) -> Result<Self> {
-        let parent = pidfd_open(getpid(), PidfdFlags::empty()).attempt("pidfd_open(getpid())")?;
-        // Blocked before the fork, so that none is lost between it and the first read.
-        let mut mask = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut mask))?;
-        let sigchld_was_ignored = sys::stop_ignoring_sigchld()?;
-        let proc = if child_is_init { File::open("/proc").ok() } else { None };
-        Ok(Self { parent, mask, sigchld_was_ignored, proc })
-    }
-
-    /// What a child does first; without the heap.
-    fn begin_child(&self) -> nix::Result<()> {
-        prctl::set_pdeathsig(Signal::SIGKILL)?;
-        // The signal is not sent for a parent that died before it was asked for.
-        let mut parent = [PollFd::new(self.parent.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut parent, PollTimeout::ZERO)? > 0 {
-            sys::end(128 + Signal::SIGKILL as i32);
-        }
-        if self.sigchld_was_ignored {
-            sys::ignore_sigchld()?;
-        }
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None)
-    }
-
-    /// What a child does that borrows the memory of its parent; returns what kept it from becoming
-    /// the program, as [`spawn`] reads it.
-    ///
-    /// Such a child may be killed between any two instructions, and the parent lives on with what
-    /// it has left. So nothing here uses the heap, which is broken while it is being changed.
-    fn become_program(&self, program: &Program) -> i32 {
-        match self.begin_child() {
-            Ok(()) => program.execute() as i32,
-            Err(errno) => -(errno as i32),
-        }
-    }
-
-    fn stay(self, child: Pid) -> Result<Child> {
-        Ok(Child {
-            pid: child,
-            signals: SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC)?,
-            status: self.proc.and_then(|proc| open_status(&proc, child).ok()),
-            refused: None,
-            killed_for: None,
-        })
-    }
-}
-
-/// Forks a helper that ends by itself; `None` in the helper.
-pub fn fork_helper() -> Result<Option<Pid>> {
-    match sys::fork().attempt("fork()")? {
-        ForkResult::Child => {
-            prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // A helper may have children of its own to wait for.
-            sys::stop_ignoring_sigchld()?;
-            Ok(None)
-        }
-        ForkResult::Parent { child } => Ok(Some(child)),
-    }
-}
-
-/// Waits for the end of a helper, however it ends.
-pub fn wait_for_helper(helper: Pid) -> Result<()> {
-    match waitpid(helper, None) {
-        // That is how the end of a child is told where SIGCHLD is ignored: `wait(2)`, NOTES.
-        Ok(_) | Err(nix::Error::ECHILD) => Ok(()),
-        Err(errno) => Err(errno).attempt("waitpid(helper)"),
-    }
-}
-
-/// Does something that changes credentials, which makes the kernel forget the signal that this
-/// process asked for in case its parent dies (`PR_SET_PDEATHSIG(2const)`), and asks again.
-pub fn keep_parent_death_signal<T>(change: impl FnOnce() -> Result<T>) -> Result<T> {
-    let signal = prctl::get_pdeathsig()?;
-    let changed = change()?;
-    if signal.is_some() {
-        prctl::set_pdeathsig(signal)?;
-    }
-    Ok(changed)
-}
-
-fn open_status(proc: &File, pid: Pid) -> nix::Result<File> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    Ok(openat(proc, format!("{pid}/status").as_str(), flags, Mode::empty())?.into())
 }
 
 /// What a parent is told, one thing at a time.
@@ -191,6 +44,18 @@ pub struct Received {
 }
 
 impl Child {
+    /// `proc` is `/proc` as it was before the fork, for a child that is an init; `refused` is the
+    /// status of one that could not become what it was to be. All signals are blocked.
+    pub(crate) fn new(pid: Pid, proc: Option<&File>, refused: Option<u8>) -> Result<Self> {
+        Ok(Self {
+            pid,
+            signals: SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC)?,
+            status: proc.and_then(|proc| open_status(proc, pid).ok()),
+            refused,
+            killed_for: None,
+        })
+    }
+
     /// Waits for the child to end; its status, or 128+n where signal n killed it.
     pub(crate) fn wait(mut self) -> Result<u8> {
         loop {
@@ -284,6 +149,11 @@ impl Child {
     }
 }
 
+fn open_status(proc: &File, pid: Pid) -> nix::Result<File> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    Ok(openat(proc, format!("{pid}/status").as_str(), flags, Mode::empty())?.into())
+}
+
 /// Stops this process as its child was: a job is stopped as a whole, so that the shell sees it.
 ///
 /// PID 1 cannot stop, and what is to go on already must not: a signal to stop would make the kernel
@@ -322,28 +192,6 @@ fn is_unset(status: &[u8], masks: &[&str], signal: i32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicUsize;
-
-    #[test]
-    fn a_child_that_borrows_memory_does_not_touch_the_heap() {
-        let before = Before::prepare(true).unwrap();
-        let program =
-            Program::new("/none".into(), None, vec!["none".into()], vec![("A".into(), "1".into())]);
-        let (refusal, uses) = (AtomicI32::new(0), AtomicUsize::new(usize::MAX));
-        let child = sys::vfork(&|| {
-            let before_it = sys::heap::uses();
-            refusal.store(before.become_program(&program), Relaxed);
-            uses.store(sys::heap::uses() - before_it, Relaxed);
-        });
-        waitpid(child.unwrap(), None).unwrap();
-        assert_eq!(refusal.into_inner(), nix::Error::ENOENT as i32);
-        assert_eq!(uses.into_inner(), 0);
-
-        let before_it = sys::heap::uses();
-        drop(program.why_not(nix::Error::ENOENT));
-        assert_ne!(sys::heap::uses(), before_it, "that it is seen");
-    }
-
     #[test]
     fn a_signal_has_its_default_action_if_nothing_is_said_of_it() {
         let status = b"Name:\tsh\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000000002\n\

@@ -1,9 +1,10 @@
 //! Steps: what a tool does, as a list that can be explained, traced, stepped through or carried out.
 
 use crate::exec::Prog;
+use crate::fork::{self, Fork};
 use crate::mode::Mode;
 use crate::paint::Paint;
-use crate::parent::{self, Child, Fork};
+use crate::parent::Child;
 use crate::stepping::{Stepping, Stop};
 use crate::{Attempt, Error, Result, Tool};
 use std::io::Write as _;
@@ -167,7 +168,7 @@ impl<S> Steps<S> {
                 Deed::SealProg => self.prog.as_mut().map_or(Ok(()), Prog::seal),
                 Deed::Fork { child_is_init, stay } => {
                     mode.stepping.iter_mut().for_each(Stepping::dismiss_bystander);
-                    match parent::fork(child_is_init) {
+                    match fork::fork(child_is_init) {
                         Ok(Fork::Child) => Ok(()),
                         Ok(Fork::Parent(child)) => return stay(&mut self.state, child),
                         Err(error) => Err(error),
@@ -186,7 +187,7 @@ impl<S> Steps<S> {
         let Some(Step { words, deed: Deed::Fork { child_is_init, stay } }) = last_fork else {
             return Err(program.become_it());
         };
-        let child = parent::spawn(tool, child_is_init, &program).attempt(words.call)?;
+        let child = fork::spawn(tool, child_is_init, &program).attempt(words.call)?;
         drop(program);
         stay(&mut self.state, child)
     }
